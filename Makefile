@@ -1,0 +1,67 @@
+# Each target makes what it needs in .venv first. A stamp is written when an installation has
+# succeeded, so that one which was interrupted is begun anew, and a finished one is not repeated.
+
+PYTHON ?= $(shell command -v python3.11 || command -v python3)
+VENV := .venv
+BIN := $(VENV)/bin
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test check bench screenshots clean
+
+help:
+	@echo "make demo   watch the main job run, with no server"
+	@echo "make test   set up, and run the tests"
+	@echo "make check  style, types, and who may import whom"
+	@echo "make bench  measure, beside peers and the raw store"
+	@echo "make screenshots  make the pictures in docs/ anew"
+	@echo "make clean  remove all that was made"
+
+demo: $(VENV)/.installed
+	@$(BIN)/job-progress demo
+
+test: $(VENV)/.installed-dev
+	$(BIN)/coverage erase
+	$(BIN)/coverage run -m pytest
+	$(BIN)/coverage combine --quiet
+	$(BIN)/coverage report
+
+check: $(VENV)/.installed-dev
+	$(BIN)/ruff format --check
+	$(BIN)/ruff check
+	$(BIN)/mypy
+	$(BIN)/pyright
+	$(BIN)/lint-imports
+
+bench: $(VENV)/.installed-dev
+	$(BIN)/python -m benchmarks
+
+screenshots: $(VENV)/.installed-dev
+	$(BIN)/python docs/screenshots.py
+
+clean:
+	rm -rf $(VENV) dist htmlcov .coverage* .hypothesis .mypy_cache .pytest_cache .ruff_cache .import_linter_cache
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+# uv where there is one, as it is faster; else what every Python brings along.
+define install
+	@if command -v uv >/dev/null; then \
+		uv venv --quiet --clear --python "$(PYTHON)" $(VENV) && uv pip install --quiet --python $(BIN)/python $(1); \
+	else \
+		"$(PYTHON)" -m venv --clear $(VENV) && \
+		$(BIN)/python -m pip install --quiet --disable-pip-version-check --upgrade "pip>=25.1" && \
+		$(BIN)/python -m pip install --quiet --disable-pip-version-check $(1); \
+	fi
+	@touch $@
+endef
+
+$(VENV)/.installed: pyproject.toml
+	@test -n "$(PYTHON)" || { echo "Python 3.11 or newer is needed, and there is no python3"; exit 1; }
+	@"$(PYTHON)" -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+		{ echo "Python 3.11 or newer is needed; name one with: make PYTHON=/path/to/python3 ..."; exit 1; }
+	@test -f $(VENV)/.installed-dev -a $(VENV)/.installed-dev -nt pyproject.toml || echo "Setting up in $(VENV) ..."
+	$(call install,--editable ".[cli]")
+
+$(VENV)/.installed-dev: pyproject.toml
+	@echo "Setting up for development in $(VENV) ..."
+	$(call install,--editable ".[all]" --group dev)
+	@touch $(VENV)/.installed

@@ -1,0 +1,158 @@
+"""`@tracked`: a function whose calls are runs of a job."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import wraps
+from typing import Any, ParamSpec, Protocol, TypeVar, overload
+from uuid import uuid4
+
+from job_progress.job import Job, claim
+from job_progress.progress import arunning, running
+from job_progress.task import current_task
+from job_progress.threads import in_thread
+from job_progress.tracker import Tracker
+
+P = ParamSpec("P")
+R = TypeVar("R")
+R_co = TypeVar("R_co", covariant=True)
+
+
+class TrackedFunction(Protocol[P, R_co]):
+    """The function that was decorated, with its job."""
+
+    job: Job
+    __name__: str
+    __qualname__: str
+
+    def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R_co:
+        """Run it, tracked."""
+        ...
+
+
+@overload
+def tracked(function: Callable[P, R], /) -> TrackedFunction[P, R]: ...
+@overload
+def tracked(
+    *,
+    name: str | None = None,
+    id: str | None = None,
+    cancellable: bool | float = False,
+    ttl: float | None = None,
+    tracker: Tracker | None = None,
+    store_result: bool = False,
+) -> Callable[[Callable[P, R]], TrackedFunction[P, R]]: ...
+@overload
+def tracked(
+    *,
+    name: str | None = None,
+    id: Callable[P, object],
+    cancellable: bool | float = False,
+    ttl: float | None = None,
+    tracker: Tracker | None = None,
+    store_result: bool = False,
+) -> Callable[[Callable[P, R]], TrackedFunction[P, R]]: ...
+def tracked(
+    function: Callable[..., Any] | None = None,
+    /,
+    *,
+    name: str | None = None,
+    id: str | Callable[..., object] | None = None,
+    cancellable: bool | float = False,
+    ttl: float | None = None,
+    tracker: Tracker | None = None,
+    store_result: bool = False,
+) -> Any:
+    """Make each call of a function, sync or async, a run of a job.
+
+    It stays a plain function, under its own name and signature, with one more attribute, `job`.
+    Call it, or let a queue's worker call it: the run is processing, reports through
+    `current_progress()`, and ends as the function does. If it was cancelled, the call returns
+    `None`. A call costs two round trips to the store (three, if its id was pending).
+
+    Args:
+        function: What to decorate, if there are no options.
+        name: The job's name; by default `module.qualname`.
+        id: The name of the argument that is the id; or a function of the call's arguments that
+            makes it; or nothing: then the running queue's task id, or else a fresh UUID.
+        cancellable: See `Job`.
+        ttl: See `Job`.
+        tracker: See `Job`.
+        store_result: Publish what the function returns, as JSON.
+
+    Raises:
+        TypeError: The function is a generator, or no function; or *id* names none of its arguments.
+        ValueError: Another function has this name; or an option is out of its range.
+    """
+
+    def decorate(function: Callable[..., Any]) -> Any:
+        from inspect import (  # not needed by those who only watch
+            isasyncgenfunction,
+            iscoroutinefunction,
+            isgeneratorfunction,
+            signature,
+        )
+
+        if not callable(function) or isinstance(function, type):
+            raise TypeError(f"@tracked goes on a function, not on {function!r}; for classes there is ProgressJob")
+        if isgeneratorfunction(function) or isasyncgenfunction(function):
+            raise TypeError(
+                f"{function.__qualname__} is a generator function: its call returns before the work begins, "
+                "so there is no run to track"
+            )
+        job_name = name or f"{function.__module__}.{function.__qualname__}"
+        job = Job(job_name, cancellable=cancellable, ttl=ttl, tracker=tracker)
+        id_of = _id_maker(function, id)
+        claim(job_name, function, tracker)
+
+        @wraps(function)
+        def run_tracked(*args: Any, **kwargs: Any) -> Any:
+            run = job.begin(id_of(*args, **kwargs))
+            if run is not None:
+                with running(run) as progress:
+                    result = function(*args, **kwargs)
+                    if store_result:
+                        progress.update(result=result)
+                    return result
+            return None
+
+        @wraps(function)
+        async def arun_tracked(*args: Any, **kwargs: Any) -> Any:
+            run = await in_thread(job.begin, id_of(*args, **kwargs))
+            if run is not None:
+                async with arunning(run) as progress:
+                    result = await function(*args, **kwargs)
+                    if store_result:
+                        progress.update(result=result)
+                    return result
+            return None
+
+        wrapper: Any = arun_tracked if iscoroutinefunction(function) else run_tracked
+        # Some queues look at the code object, past what wraps() sets, unless they find this.
+        wrapper.__signature__ = signature(function)
+        wrapper.job = job
+        return wrapper
+
+    return decorate if function is None else decorate(function)
+
+
+def _id_maker(function: Callable[..., Any], id: str | Callable[..., object] | None) -> Callable[..., Any]:
+    if id is None:
+        return lambda *args, **kwargs: current_task().id or uuid4()
+    if not isinstance(id, str):
+        if not callable(id):
+            raise TypeError(f"id= takes the name of an argument or a function of the arguments, not {id!r}")
+        return id
+    from inspect import Parameter, signature
+
+    parameters = signature(function).parameters
+    variadic = (Parameter.VAR_POSITIONAL, Parameter.VAR_KEYWORD)
+    if id not in parameters or parameters[id].kind in variadic:
+        raise TypeError(f"id={id!r} names no argument of {function.__qualname__}({', '.join(parameters)})")
+
+    def argument(*args: Any, **kwargs: Any) -> Any:
+        call = signature(function).bind(*args, **kwargs)
+        call.apply_defaults()
+        return call.arguments[id]
+
+    return argument

@@ -1,0 +1,429 @@
+"""The handle through which a job reports. Only what says so waits for a store."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Sequence, Sized
+from contextlib import asynccontextmanager, contextmanager
+from contextvars import ContextVar
+from math import fsum, inf, isfinite, isnan
+from operator import index
+from threading import get_ident
+from typing import Any, TypeVar
+
+from msgspec import UNSET, UnsetType
+
+from job_progress.encoding import MESSAGE_LENGTH, explain, line, plain
+from job_progress.errors import JobNotCancellable
+from job_progress.run import Count, Run
+from job_progress.state import JobState, JobStatus, Settings
+from job_progress.threads import in_thread
+from job_progress.transitions import Acknowledge, Complete, Fail, Report, describe
+
+T = TypeVar("T")
+
+
+class Progress:
+    """Reports the progress of a run, or of a part of it.
+
+    `update`, `advance`, `track`, `set` and the checkpoints do no I/O: a background thread
+    publishes the newest values, at most once per `flush_interval`. `complete`, `fail`, `cancel`
+    and `flush` wait for the store, but no longer than a bounded time, and never raise because
+    of it.
+    """
+
+    __slots__ = ("_base", "_count", "_is_part", "_run", "_size")
+
+    def __init__(self, run: Run, base: float = 0.0, size: float = 1.0, *, is_part: bool = False) -> None:
+        """Jobs get theirs from `current_progress` or `Job.start`, and parts from `part` and `split`."""
+        self._run = run
+        self._base = base
+        self._size = size
+        self._is_part = is_part
+        self._count = Count(base, size, None)
+
+    def update(
+        self,
+        fraction: float | UnsetType | None = UNSET,
+        *,
+        message: str | None = None,
+        result: Any = UNSET,
+    ) -> Progress:
+        """Say how far the job is. No I/O.
+
+        Args:
+            fraction: 0..1, cut to that; it may be less than before. `None`: nobody knows how much
+                there is to do. Left out: as it was.
+            message: What the job is doing now, cut to 1,000 characters. `None`: as it was.
+            result: What can be handed out already, as JSON. Left out: as it was.
+
+        Returns:
+            Itself, for chaining.
+
+        Raises:
+            TypeError: *fraction* is no number, *message* no string, or *result* has no JSON form.
+            ValueError: *fraction* is NaN, or *result* is too large.
+        """
+        run = self._run
+        if fraction is None:
+            run.position = None
+        elif fraction is not UNSET:
+            try:
+                if not 0.0 <= fraction <= 1.0:
+                    if isnan(fraction):
+                        raise ValueError("progress is a number from 0 to 1, or None, not NaN")
+                    fraction = 0.0 if fraction < 0 else 1.0
+                run.position = fraction = self._base + self._size * fraction
+            except TypeError:
+                raise TypeError(f"progress is a number from 0 to 1, or None, not {fraction!r}") from None
+            if fraction >= run.threshold:
+                run.threshold = -inf
+        if message is not None:
+            run.message = line(message, "message", MESSAGE_LENGTH)
+        if result is not UNSET:
+            run.result = plain(result, "result", run.limit)
+        if run.quiet:
+            run.wake()
+        return self
+
+    def update_with_steps(
+        self,
+        completed: int,
+        total: int,
+        *,
+        base: float = 0.0,
+        max: float | None = None,
+        message: str | None = None,
+        result: Any = UNSET,
+    ) -> Progress:
+        """Say how far the job is as *completed* of *total*. No I/O.
+
+        The progress becomes `base + max * completed / total`, in 0..1; of a total of 0 all is
+        done; what is completed beyond the total counts as the total.
+
+        Args:
+            completed: Items done, at least 0.
+            total: Items in all, at least 0.
+            base: Where this share of the progress begins, 0..1.
+            max: How large the share is; by default, and at most, what is left above *base*.
+            message: As for `update`.
+            result: As for `update`.
+
+        Raises:
+            TypeError, ValueError: A number is out of its range; or as for `update`.
+        """
+        count = Count(*self._share(base, max), _whole(total, "total"), _whole(completed, "completed"))
+        self._run.position = self._run.count = count
+        return self.update(message=message, result=result)
+
+    def advance(self, n: int = 1) -> Progress:
+        """Count *n* more items as done. No I/O, no lock, and safe from several threads.
+
+        With `total` set, the progress follows; without, it is indeterminate.
+
+        Raises:
+            TypeError, ValueError: *n* is no whole number, or less than 0.
+        """
+        if n.__class__ is not int or n < 0:
+            n = _whole(n, "n")
+        count = self._count
+        tallies = count.tallies
+        thread = get_ident()
+        if thread in tallies:
+            tallies[thread] += n
+        else:
+            tallies[thread] = n
+        run = self._run
+        if run.position is not count:
+            run.position = run.count = count
+        if run.quiet:
+            run.wake()
+        return self
+
+    @property
+    def total(self) -> int | None:
+        """How many items `advance` will count in all; `None` while that is unknown."""
+        return self._count.total
+
+    @total.setter
+    def total(self, total: int | None) -> None:
+        self._count.total = None if total is None else _whole(total, "total")
+        self._run.position = self._run.count = self._count
+        if self._run.quiet:
+            self._run.wake()
+
+    def track(
+        self,
+        iterable: Iterable[T],
+        *,
+        total: int | None = None,
+        base: float = 0.0,
+        max: float | None = None,
+        message: str | None = None,
+        checkpoint: bool = False,
+    ) -> Iterator[T]:
+        """Iterate over *iterable* and count each item once its turn is over. No I/O.
+
+        Args:
+            iterable: What to go through.
+            total: How many items there are; by default its `len()`. Without either the progress
+                is indeterminate.
+            base: As for `update_with_steps`.
+            max: As for `update_with_steps`.
+            message: As for `update`.
+            checkpoint: Before each item, raise `JobCancelled` if somebody has asked to cancel.
+
+        Raises:
+            TypeError, ValueError: At the call, as for `update_with_steps`.
+        """
+        if total is None and isinstance(iterable, Sized):
+            total = len(iterable)
+        share = self._share(base, max)
+        count = Count(*share, None if total is None else _whole(total, "total"))
+        run = self._run
+        run.position = run.count = count
+        self.update(message=message)
+        if checkpoint:
+            run.checkpoints = True
+            iterable = _checked(run, iterable)
+        return _counted(run, count, iter(iterable))
+
+    def part(self, base: float, max: float | None = None) -> Progress:
+        """A `Progress` whose 0..1 is the share of this one that begins at *base* and is *max* large.
+
+        Parts nest. Completing a part fills its share, and does not complete the job.
+
+        Raises:
+            ValueError: *base* is not in 0..1, or *max* is negative.
+        """
+        return Progress(self._run, *self._share(base, max), is_part=True)
+
+    def split(self, parts: int | Sequence[float]) -> list[Progress]:
+        """Divide this progress into consecutive parts: so many equal ones, or one per weight.
+
+        Raises:
+            ValueError: No parts; or a weight is negative or not finite, or all are 0.
+        """
+        weights = [1.0] * parts if isinstance(parts, int) else [float(weight) for weight in parts]
+        whole = fsum(weights)
+        if not (isfinite(whole) and whole > 0 and min(weights) >= 0):
+            raise ValueError(f"split() takes a number of parts, or weights that are not all 0, not {parts!r}")
+        return [self.part(fsum(weights[:position]) / whole, weight / whole) for position, weight in enumerate(weights)]
+
+    def set(self, **meta: Any) -> Progress:
+        """Merge small JSON metadata into the state. No I/O.
+
+        Raises:
+            TypeError: A value has no JSON form.
+            ValueError: All metadata together are too large.
+        """
+        self._run.merge_meta(meta)
+        return self.update()
+
+    def complete(self, result: Any = UNSET) -> Progress:
+        """End the run well now, without waiting for the function to return; of a part: fill its share.
+
+        Published at once: one round trip. Later reports change nothing; if the function raises
+        after all, the run has failed.
+
+        Raises:
+            TypeError, ValueError: *result* has no JSON form, or is too large.
+        """
+        if self._is_part:
+            return self.update(1.0, result=result)
+        run = self._run
+        if not run.ended:
+            self.update(result=result)
+            run.end(Complete(run.token, run.reported()))
+        return self
+
+    async def acomplete(self, result: Any = UNSET) -> Progress:
+        """`complete`, without blocking the event loop."""
+        return await in_thread(self.complete, result)
+
+    def fail(self, error: BaseException | str) -> Progress:
+        """End the run as failed, for *error*, without raising it. Published at once: one round trip.
+
+        To raise is better where it will do: the queue then knows, too, and may retry.
+        """
+        run = self._run
+        if not run.ended:
+            run.end(Fail(run.token, run.reported(), explain(error)))
+        return self
+
+    async def afail(self, error: BaseException | str) -> Progress:
+        """`fail`, without blocking the event loop."""
+        return await in_thread(self.fail, error)
+
+    @property
+    def cancel_requested(self) -> bool:
+        """Has somebody asked to cancel this run, or taken its id away? No I/O.
+
+        True as soon as this process has learnt of it: with its next report, or within a second.
+        """
+        run = self._run
+        if not run.checkpoints:
+            run.checkpoints = True
+            run.wake()
+        return run.cancel_requested
+
+    def exit_if_cancelled(self, cleanup: Callable[[], object] | None = None) -> Progress:
+        """A checkpoint: if somebody has asked to cancel, call *cleanup* and leave the job. No I/O.
+
+        Raises:
+            JobCancelled: They have. The job need not catch it.
+        """
+        if self.cancel_requested:
+            if cleanup is not None:
+                cleanup()
+            raise self._run.cancellation()
+        return self
+
+    def cancel(self) -> Progress:
+        """Cancel the run from inside. Published at once: one round trip. Return, or raise, soon after.
+
+        Raises:
+            JobNotCancellable: The job is not cancellable, or is past its threshold.
+        """
+        run = self._run
+        state = run.state
+        if run.ended:
+            if state.is_cancelled:
+                return self
+            raise JobNotCancellable(f"{state.job} {state.id!r} is {describe(state)}", state)
+        if not (state.can_be_cancelled or run.cancel_requested):
+            raise JobNotCancellable(f"{state.job} {state.id!r} cannot be cancelled (any more)", state)
+        run.end(Acknowledge(run.token, run.reported()))
+        return self
+
+    async def acancel(self) -> Progress:
+        """`cancel`, without blocking the event loop."""
+        return await in_thread(self.cancel)
+
+    def cancel_and_exit(self) -> None:
+        """`cancel`, and leave the job.
+
+        Raises:
+            JobNotCancellable: As `cancel`.
+            JobCancelled: Otherwise. The job need not catch it.
+        """
+        self.cancel()
+        raise self._run.cancellation()
+
+    async def acancel_and_exit(self) -> None:
+        """`cancel_and_exit`, without blocking the event loop."""
+        await self.acancel()
+        raise self._run.cancellation()
+
+    def flush(self) -> Progress:
+        """Wait until what was reported is in the store: one round trip; some seconds if the store is away."""
+        run = self._run
+        if run.publisher is not None and not run.ended:
+            run.publisher.settle(run, Report(run.token, run.reported()))
+        return self
+
+    async def aflush(self) -> Progress:
+        """`flush`, without blocking the event loop."""
+        return await in_thread(self.flush)
+
+    @property
+    def state(self) -> JobState:
+        """The run's own current state, with what is not published yet. No I/O."""
+        return self._run.state
+
+    def _share(self, base: float, max: float | None) -> tuple[float, float]:
+        """This progress's share from *base* on, in terms of the whole."""
+        if not 0.0 <= base <= 1.0:
+            raise ValueError(f"base must be from 0 to 1, not {base!r}")
+        left = 1.0 - base
+        if max is not None and not max >= 0.0:
+            raise ValueError(f"max must be from 0 to 1 - base, not {max!r}")
+        size = left if max is None else min(max, left)
+        return self._base + self._size * base, self._size * size
+
+
+def _counted(run: Run, count: Count, items: Iterator[T]) -> Iterator[T]:
+    completed = 0
+    for item in items:
+        yield item
+        completed += 1
+        count.completed = completed
+        if run.position is not count:
+            run.position = run.count = count
+        if run.quiet:
+            run.wake()
+
+
+def _checked(run: Run, items: Iterable[T]) -> Iterator[T]:
+    for item in items:
+        if run.cancel_requested:
+            raise run.cancellation()
+        yield item
+
+
+def _whole(number: int, name: str) -> int:
+    try:
+        whole = index(number)
+    except TypeError:
+        raise TypeError(f"{name} must be a whole number, not {number!r}") from None
+    if whole < 0:
+        raise ValueError(f"{name} must not be negative: {number!r}")
+    return whole
+
+
+_current: ContextVar[Progress | None] = ContextVar("job_progress_current", default=None)
+
+
+def current_progress() -> Progress:
+    """The `Progress` of the run that is executing in this context.
+
+    Outside of any run it is a detached one, which reports nowhere, so that a job's function can
+    be called plainly. No I/O.
+    """
+    return _current.get() or detached()
+
+
+@contextmanager
+def running(run: Run) -> Iterator[Progress]:
+    """What happens inside is *run*: `current_progress` is its, and so is the way it ends."""
+    progress = Progress(run)
+    reset = _current.set(progress)
+    try:
+        yield progress
+    except BaseException as error:
+        if not run.finish(error):
+            raise
+    else:
+        run.finish(None)
+    finally:
+        _current.reset(reset)
+
+
+@asynccontextmanager
+async def arunning(run: Run) -> AsyncIterator[Progress]:
+    """`running`, without blocking the event loop, and with the end published even if cancelled again."""
+    from asyncio import shield, to_thread
+
+    progress = Progress(run)
+    reset = _current.set(progress)
+    try:
+        yield progress
+    except BaseException as error:
+        if not await shield(to_thread(run.finish, error)):
+            raise
+    else:
+        await shield(to_thread(run.finish, None))
+    finally:
+        _current.reset(reset)
+
+
+def detached() -> Progress:
+    """A `Progress` of no run: it can do all that others can, and nobody sees it."""
+    state = JobState(
+        job="detached",
+        id="detached",
+        token="detached",  # noqa: S106 - guards nothing
+        status=JobStatus.PROCESSING,
+        version=1,
+        settings=Settings(cancellable=True),
+    )
+    return Progress(Run(state))

@@ -1,0 +1,201 @@
+"""The one background thread of a worker process that publishes what its runs have reported."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Sequence
+from time import monotonic, sleep
+
+from job_progress import clock
+from job_progress.encoding import change_to, state_in
+from job_progress.errors import StoreUnavailable
+from job_progress.fork import reset_in_children
+from job_progress.run import Run
+from job_progress.stores.contract import Store
+from job_progress.transitions import RunEvent
+
+logger = logging.getLogger("job_progress")
+
+ROUNDS = 10
+"""How often a batch is decided again after conflicts before it waits for the next tick."""
+SETTLE_WITHIN = 5.0
+"""Seconds that the end of a run, or a flush, waits for a store that is away."""
+RETRY_EVERY = 1.0
+"""Seconds between attempts of the thread to reach a store that is away."""
+GIVE_UP_AFTER = 900.0
+"""Seconds after which an end that no store would take is given up."""
+CHECKPOINT_CONTACT = 1.0
+"""Seconds after which a run with checkpoints asks for news, if it has none of its own."""
+
+
+class Reporter:
+    """Publishes the runs of one tracker in this process.
+
+    It sleeps while nothing changes. A report after a quiet time wakes it and is written at
+    once; while reports keep coming it wakes at each tick, `flush_interval` apart, and writes
+    the newest values of all runs in one round trip; and it shows that silent runs are alive.
+    The thread starts with the first run of a process, and not before.
+    """
+
+    def __init__(self, store: Store, flush_interval: float, heartbeat: float) -> None:
+        self._store = store
+        self._flush_interval = flush_interval
+        self._heartbeat = heartbeat
+        self._reset()
+        reset_in_children(self)
+
+    def _reset(self) -> None:
+        self._runs: set[Run] = set()
+        self._wake = threading.Event()
+        self._start_lock = threading.Lock()
+        self._thread: threading.Thread | None = None
+        self._away_until = 0.0
+        self._closed = False
+
+    def reset_after_fork(self) -> None:
+        """The runs go on in the parent, which reports them."""
+        for run in self._runs:
+            run.detach()
+        self._reset()
+
+    def add(self, run: Run) -> None:
+        """Publish what *run* reports from now on. Starts the thread; no I/O."""
+        self._runs.add(run)
+        with self._start_lock:
+            if self._thread is None or not self._thread.is_alive():
+                self._closed = False
+                self._thread = threading.Thread(target=self._work, name="job-progress reporter", daemon=True)
+                self._thread.start()
+        self._wake.set()  # so that its sleep is measured by this run's heartbeat, too
+
+    def discard(self, run: Run) -> None:
+        """This run is over, unless its end is still to be published."""
+        if run.final is None:
+            self._runs.discard(run)
+
+    def wake(self) -> None:
+        """Look at the runs now. Returns at once."""
+        self._wake.set()
+
+    def close(self) -> None:
+        """End the thread; runs that still report start it no more."""
+        self._closed = True
+        self._wake.set()
+        if self._thread is not None and self._thread is not threading.current_thread():
+            self._thread.join(timeout=SETTLE_WITHIN)
+
+    def settle(self, run: Run, event: RunEvent) -> None:
+        """Publish *event* from the calling thread. Takes at most about `SETTLE_WITHIN` seconds.
+
+        If the store stays away, the thread goes on trying to publish the end of a run, for
+        `GIVE_UP_AFTER` seconds; other reports it takes up with the next tick anyway.
+        """
+        deadline, pause = monotonic() + SETTLE_WITHIN, 0.05
+        while True:
+            try:
+                self._publish([(run, event)])
+            except StoreUnavailable as error:
+                if monotonic() + pause > deadline:
+                    logger.warning("%s %r: %s; trying on in the background", run.known.job, run.known.id, error)
+                    if run.ended:
+                        run.final, run.give_up_at = event, monotonic() + GIVE_UP_AFTER
+                        self._wake.set()
+                    return
+                sleep(pause)
+                pause = min(pause * 2, 1.0)
+            else:
+                run.final = None
+                return
+
+    def _publish(self, pairs: Sequence[tuple[Run, RunEvent]]) -> None:
+        """Swap the states that *pairs* lead to into the store: one round trip, and one more per conflict."""
+        for _ in range(ROUNDS):
+            now = clock.now()
+            wishes = [(run, event, state) for run, event in pairs if (state := run.decide(event, now)) is not None]
+            if not wishes:
+                return
+            conflicts = self._store.swap([change_to(state, run.key, run.expected) for run, _, state in wishes])
+            pairs = []
+            for (run, event, state), conflict in zip(wishes, conflicts, strict=True):
+                if conflict is None:
+                    run.wrote(state)
+                else:
+                    current = conflict.current
+                    run.learn(current, state_in(current))
+                    pairs.append((run, event))
+        raise StoreUnavailable(f"the states of {len(pairs)} runs changed {ROUNDS} times while they were being written")
+
+    def _work(self) -> None:
+        timeout: float | None = None
+        while not self._closed:
+            self._wake.wait(timeout)
+            self._wake.clear()  # before looking, so that what is set while looking is not lost
+            timeout = self._tick()
+
+    def _tick(self) -> float | None:
+        """Publish what is due. Returns the seconds to sleep, `None` for until somebody wakes us."""
+        now = monotonic()
+        if now < self._away_until:
+            return self._away_until - now
+        tick = int(now / self._flush_interval)
+        due = [(run, event) for run in list(self._runs) if (event := self._due(run, now, tick)) is not None]
+        if due:
+            try:
+                self._publish(due)
+            except Exception as error:  # whatever a store does, the thread lives on
+                if not self._away_until:
+                    logger.warning("%s; what %d runs report is kept until it is back", error, len(due))
+                    if not isinstance(error, StoreUnavailable):
+                        logger.exception("this is a defect of the store or of job-progress")
+                self._away_until = monotonic() + RETRY_EVERY
+                return RETRY_EVERY
+            if self._away_until:
+                logger.warning("%s is back", self._store.describe())
+                self._away_until = 0.0
+            for run, event in due:
+                if run.final is event:
+                    run.final = None
+                    self._runs.discard(run)
+                # Woken in the middle of a tick, a run waits for the one after the next: never
+                # two writes within an interval (less a fifth, for a thread that wakes late).
+                run.next_tick = int(now / self._flush_interval + 1.8)
+        return self._sleep()
+
+    def _due(self, run: Run, now: float, tick: int) -> RunEvent | None:
+        if run.lost:
+            self._runs.discard(run)
+            return None
+        if run.final is not None:
+            if now < run.give_up_at:
+                return run.final
+            logger.error("the end of %s %r was never published: %s", run.known.job, run.known.id, run.final)
+            self._runs.discard(run)
+            return None
+        if run.ended:
+            return None
+        if not run.quiet:
+            if tick < run.next_tick:
+                return None
+            if report := run.news(now):
+                return report
+            # The flag first, then one more look: a report in between either is seen or wakes us.
+            run.next_tick, run.quiet = 0, True
+            if report := run.news(now):
+                run.quiet = False
+                return report
+        return run.sign_of_life(now) if now >= self._contact_by(run) else None
+
+    def _contact_by(self, run: Run) -> float:
+        if run.start is not None:  # the store was away when it began
+            return 0.0
+        return run.contact + (min(CHECKPOINT_CONTACT, self._heartbeat) if run.checkpoints else self._heartbeat)
+
+    def _sleep(self) -> float | None:
+        runs = [run for run in list(self._runs) if not run.ended]
+        if not runs:
+            return RETRY_EVERY if self._runs else None
+        now = monotonic()
+        if any(not run.quiet for run in runs):
+            return self._flush_interval - now % self._flush_interval
+        return max(min(self._contact_by(run) for run in runs) - now, 0.0)

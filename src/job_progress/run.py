@@ -1,0 +1,295 @@
+"""One attempt by one worker: what it has reported, what it knows of the store, how it ends."""
+
+from __future__ import annotations
+
+import logging
+from contextlib import suppress
+from datetime import datetime
+from math import inf
+from threading import Lock
+from time import monotonic
+from typing import Any, Protocol
+
+from msgspec import structs
+
+from job_progress import clock
+from job_progress.encoding import MAX_RESULT_BYTES, explain, plain
+from job_progress.errors import JobCancelled
+from job_progress.pace import Pace
+from job_progress.state import JobState, Source
+from job_progress.stores.contract import Record
+from job_progress.task import current_task
+from job_progress.transitions import (
+    Acknowledge,
+    Complete,
+    Fail,
+    Refused,
+    Report,
+    Reported,
+    Retry,
+    RunEvent,
+    Start,
+    transition,
+)
+
+logger = logging.getLogger("job_progress")
+
+
+class Count:
+    """A counting of items, over a share of the progress."""
+
+    __slots__ = ("base", "completed", "size", "tallies", "total")
+
+    def __init__(self, base: float, size: float, total: int | None, completed: int = 0) -> None:
+        self.base = base
+        self.size = size
+        self.total = total
+        self.completed = completed
+        # One tally per thread: no thread writes another's, so nothing is lost without a lock.
+        self.tallies: dict[int, int] = {}
+
+    def read(self) -> tuple[int, int | None, float | None]:
+        """Items done, items in all, and the progress that makes."""
+        completed = self.completed + sum(self.tallies.copy().values())
+        total = self.total
+        if total is None:
+            return completed, None, None
+        share = min(completed / total, 1.0) if total else 1.0
+        return completed, total, self.base + self.size * share
+
+
+class Publisher(Protocol):
+    """Brings a run's events to the store."""
+
+    def wake(self) -> None:
+        """Look at the runs soon. Returns at once."""
+
+    def settle(self, run: Run, event: RunEvent) -> None:
+        """Publish *event* before returning, as well as a bounded time allows."""
+
+    def discard(self, run: Run) -> None:
+        """This run is over."""
+
+
+class Run:
+    """One attempt. The job's threads write the first block of attributes, and whoever publishes reads them.
+
+    Attributes:
+        position: The progress: a number, `None`, or the `Count` that it follows from.
+        count: The latest counting, which `completed` and `total` show.
+        quiet: Nobody is looking, so a report must wake the publisher.
+        checkpoints: The job has asked whether it was cancelled, and so may ask again.
+        cancel_requested: Somebody asked to cancel, or took the id away.
+        known: The newest state of this run that is, or should be, in the store.
+        expected: The version that the store is believed to hold.
+        start: The start, as long as the store has not accepted it.
+        ended: An end was set, by hand or by the function's end; later reports change nothing.
+        lost: Another run, a lock or a cancel has superseded this one: it writes no more.
+    """
+
+    def __init__(
+        self,
+        state: JobState,
+        *,
+        key: str = "",
+        limit: int = MAX_RESULT_BYTES,
+        start: Start | None = None,
+        publisher: Publisher | None = None,
+        source: Source | None = None,
+    ) -> None:
+        self.position: float | Count | None = state.progress
+        self.count: Count | None = None
+        self.message: str | None = None
+        self.result: Any = None
+        self.meta: dict[str, Any] = {}
+        self.meta_lock = Lock()
+        self.quiet = publisher is not None
+        self.checkpoints = False
+        self.cancel_requested = False
+        cancellable = state.settings.cancellable
+        self.threshold = inf if isinstance(cancellable, bool) else cancellable
+
+        self.publisher = publisher
+        self.source = source
+        self.key = key
+        self.limit = limit
+        self.known = state
+        self.expected = 0 if start else state.version
+        self.start = start
+        self.token = state.token or ""
+        self.ended = False
+        self.lost = False
+
+        # The publisher's own notes.
+        self.final: RunEvent | None = None
+        self.give_up_at = inf
+        self.next_tick = 0
+        self.contact = monotonic()
+        self._pace = Pace()
+        self._item_pace = Pace()
+        self._paced_count: Count | None = None
+
+    # What the job reports.
+
+    def wake(self) -> None:
+        """Have the first report after a quiet time published at once. No I/O."""
+        self.quiet = False
+        if self.publisher is not None:
+            self.publisher.wake()
+
+    def merge_meta(self, meta: dict[str, Any]) -> None:
+        """Add *meta* to what the run publishes; see `encoding.plain` for what it raises."""
+        with self.meta_lock:
+            plain(self.known.meta | self.meta | meta, "meta", self.limit)
+            self.meta = self.meta | plain(meta, "meta", self.limit)
+
+    def reported(self, now: float | None = None) -> Reported:
+        """What the job has reported until now; with the monotonic time, estimates its pace too."""
+        position, count = self.position, self.count
+        if isinstance(position, Count):
+            count = position
+        completed, total, counted = count.read() if count else (None, None, None)
+        progress = counted if isinstance(position, Count) else position
+        progress = None if progress is None else min(float(progress), 1.0)
+        known = self.known
+        speed, rate = known.speed, known.rate
+        if now is not None:
+            self._pace.observe(now, progress)
+            if count is not self._paced_count:
+                self._paced_count, self._item_pace = count, Pace()
+            self._item_pace.observe(now, completed)
+            speed, rate = self._pace.per_second(), self._item_pace.per_second()
+        if progress is not None and progress >= self.threshold:
+            self.threshold = -inf  # latched
+        return Reported(
+            progress=progress,
+            completed=completed,
+            total=total,
+            message=self.message,
+            result=self.result,
+            meta=self.meta,
+            point_of_no_return=self.threshold == -inf,
+            speed=speed,
+            rate=rate,
+        )
+
+    def news(self, now: float) -> Report | None:
+        """A report of what the store does not show yet, if there is any."""
+        if self.reported().is_in(self.known):
+            return None
+        return self.sign_of_life(now)
+
+    def sign_of_life(self, now: float) -> Report:
+        """A report, whether or not it holds anything new."""
+        return Report(self.token, self.reported(now))
+
+    @property
+    def state(self) -> JobState:
+        """The run's state as this process sees it, reports that are still under way included. No I/O."""
+        state = self.known
+        with suppress(Refused):  # superseded: what is known is all there is to see
+            state = transition(state, Report(self.token, self.reported()), clock.now())
+        state = structs.replace(state, version=self.known.version)  # nobody has stored it yet
+        return state.bound_to(self.source) if self.source else state
+
+    # What the store says. Two threads may be here at once, the publisher and the job's own: the
+    # store's compare-and-swap decides between them, and versions only grow.
+
+    def decide(self, event: RunEvent, now: datetime) -> JobState | None:
+        """The state to write for *event*, or `None` if there is nothing (any more) to write."""
+        if self.lost:
+            return None
+        state = self.known
+        try:
+            if self.start is not None and state.token != self.token:
+                state = transition(state, self.start, now)
+                if not state.is_processing:  # it was cancelled while the store was away
+                    self.lose("its start was cancelled")
+                    return state
+            decided = transition(state, event, now)
+        except Refused as refusal:
+            self.lose(str(refusal))
+            return None
+        return decided if decided is not self.known else None
+
+    def wrote(self, state: JobState) -> None:
+        """The store has *state* now."""
+        self.contact = monotonic()
+        self.start = None
+        if state.version > self.known.version:
+            self.known, self.expected = state, state.version
+
+    def learn(self, record: Record | None, state: JobState | None) -> None:
+        """The store held *record*, which reads *state*, instead of what was expected."""
+        self.expected = record.version if record else 0
+        if state is None:
+            return  # forgotten or unreadable there: write anew what is known here
+        if self.start is None and state.version < self.known.version:
+            return  # the store went back in time, as after a restart from an older copy
+        if self.start is None and state.token != self.token:
+            self.lose(f"{state.job} {state.id!r} now belongs to another run or lock")
+            return
+        self.known = state
+        if state.is_cancelling and state.token == self.token:
+            self.cancel_requested = True
+
+    def lose(self, why: str) -> None:
+        """Write no more, and stop at the next checkpoint."""
+        if not self.lost and not self.ended:
+            logger.warning("run %s of %s %r ends here: %s", self.token[:6], self.known.job, self.known.id, why)
+        self.lost = True
+        self.cancel_requested = True
+
+    def detach(self) -> None:
+        """Report nowhere from now on: this is a forked child's copy, and the run is its parent's."""
+        self.publisher = None
+        self.lost = True
+        self.quiet = False
+
+    # How it ends.
+
+    def end(self, event: RunEvent) -> None:
+        """Set the end that *event* says, in the store before returning if that can be had in time."""
+        self.ended = True
+        if self.publisher is not None:
+            self.publisher.settle(self, event)
+        else:
+            self.known = self.decide(event, clock.now()) or self.known
+
+    def finish(self, error: BaseException | None) -> bool:
+        """The function has returned, or raised *error*: publish the end.
+
+        Returns:
+            Is *error* this run's own cancellation, with which nobody else need be bothered?
+        """
+        event = self._outcome(error)
+        if event is not None:
+            self.end(event)
+        if self.publisher is not None:
+            self.publisher.discard(self)
+        return isinstance(error, JobCancelled) and self.is_own(error)
+
+    def is_own(self, cancelled: JobCancelled) -> bool:
+        """Does *cancelled* speak of this run, and not of one around it?"""
+        return cancelled.state is None or cancelled.state.token == self.token
+
+    def _outcome(self, error: BaseException | None) -> RunEvent | None:
+        reported = self.reported()
+        if error is None:
+            return None if self.ended else Complete(self.token, reported)
+        if isinstance(error, JobCancelled):
+            return Acknowledge(self.token, reported)
+        task = current_task()
+        interrupted = not isinstance(error, Exception)
+        if interrupted and (self.cancel_requested or task.was_cancelled(error)):
+            return Acknowledge(self.token, reported)
+        text = explain(error)
+        if interrupted:
+            text = f"interrupted by {text}"
+        how = Retry if task.will_retry(error) else Fail
+        return how(self.token, reported, text)
+
+    def cancellation(self) -> JobCancelled:
+        """What a checkpoint raises."""
+        known = self.known
+        return JobCancelled(f"{known.job} {known.id!r} was cancelled", known if known.token == self.token else None)

@@ -1,0 +1,338 @@
+"""What is known of one execution of a job: an immutable snapshot, and the numbers derived from it."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+from enum import StrEnum
+from math import isfinite
+from typing import Any, Protocol
+from urllib.parse import quote
+
+from msgspec import Struct, field, structs, to_builtins
+
+from job_progress import clock
+
+
+class JobStatus(StrEnum):
+    """Where an execution stands. A missing state has no status."""
+
+    PENDING = "pending"
+    PROCESSING = "processing"
+    COMPLETED = "completed"
+    FAILED = "failed"
+    CANCELLED = "cancelled"
+
+    @property
+    def is_pending(self) -> bool:
+        """Is it waiting for a worker?"""
+        return self is JobStatus.PENDING
+
+    @property
+    def is_processing(self) -> bool:
+        """Has a worker taken it up?"""
+        return self is JobStatus.PROCESSING
+
+    @property
+    def is_running(self) -> bool:
+        """Is it pending or processing, so that an end is still to come?"""
+        return not self.is_finished
+
+    @property
+    def is_finished(self) -> bool:
+        """Has it ended, in whichever way?"""
+        return self.is_completed or self.is_failed or self.is_cancelled
+
+    @property
+    def is_completed(self) -> bool:
+        """Did it end well?"""
+        return self is JobStatus.COMPLETED
+
+    @property
+    def is_failed(self) -> bool:
+        """Did it end with an error?"""
+        return self is JobStatus.FAILED
+
+    @property
+    def is_cancelled(self) -> bool:
+        """Was it cancelled?"""
+        return self is JobStatus.CANCELLED
+
+    @property
+    def is_locked(self) -> bool:
+        """Does it keep others from locking the id, unless the run has stalled?"""
+        return self.is_running
+
+
+class Settings(Struct, frozen=True, omit_defaults=True):
+    """What a job decided about its states; kept in each state, so that any process can act on it.
+
+    Attributes:
+        cancellable: `False`: only while pending; `True`: until it ends; a number from 0 to 1:
+            while the progress has never reached it.
+        ttl: Seconds the store remembers a finished state.
+        pending_ttl: Seconds it remembers a state that no worker touches.
+        stalled_after: Seconds without a sign of life after which a run counts as dead.
+    """
+
+    cancellable: bool | float = False
+    ttl: float = 900.0
+    pending_ttl: float = 86400.0
+    stalled_after: float = 30.0
+
+
+class Source(Protocol):
+    """Where a snapshot came from, so that it can be read again."""
+
+    def get(self, job: str, id: str) -> JobState | None:
+        """Read a state."""
+        ...
+
+    def cancel(self, job: str, id: str) -> JobState:
+        """Ask to cancel an execution."""
+        ...
+
+
+class JobState(Struct, frozen=True, omit_defaults=True, kw_only=True, dict=True):
+    """An immutable snapshot of one execution of a job.
+
+    The first block of fields is public. What follows it is how other processes decide about
+    this state without importing the job's code; `to_dict` leaves it out.
+
+    Attributes:
+        job: The job's name.
+        id: Which execution of the job.
+        status: Where it stands.
+        progress: 0..1, or `None` while nobody knows how much there is to do.
+        completed: Items done, if the job counts.
+        total: Items in all, if the job knows.
+        message: What the job says it is doing.
+        result: What the job returned or handed out on the way, as plain JSON values.
+        error: Why it failed, or why the last attempt did.
+        meta: Small JSON metadata.
+        owner: Whom it belongs to, as given to `lock`.
+        attempt: How many runs have begun, this one included.
+        created_at: When it was locked, enqueued or, without either, started.
+        started_at: When the latest run began.
+        updated_at: When anything a person can see last changed.
+        finished_at: When it ended.
+        cancel_requested_at: When somebody asked to cancel it.
+        version: Grows with every change and is never used twice for one id: larger is newer.
+            0 means that the store has no such state.
+    """
+
+    job: str
+    id: str
+    status: JobStatus = JobStatus.PENDING
+    progress: float | None = 0.0
+    completed: int | None = None
+    total: int | None = None
+    message: str | None = None
+    result: Any = None
+    error: str | None = None
+    meta: dict[str, Any] = field(default_factory=dict)
+    owner: str | None = None
+    attempt: int = 0
+    created_at: datetime | None = None
+    started_at: datetime | None = None
+    updated_at: datetime | None = None
+    finished_at: datetime | None = None
+    cancel_requested_at: datetime | None = None
+    version: int = 0
+
+    settings: Settings = Settings()
+    token: str | None = None
+    """Of the run that may move this state; never shown."""
+    heartbeat_at: datetime | None = None
+    """The run's last sign of life."""
+    point_of_no_return: bool = False
+    """Latched once the progress has reached the cancel threshold."""
+    owes_start: bool = False
+    """Cancelled before it started: the start that is still under way must not run."""
+    speed: float | None = None
+    """Progress per second, by the run's own estimate (`job_progress.pace`)."""
+    rate: float | None = None
+    """Items per second, by the same estimate; `None` while nothing is counted."""
+
+    def __repr__(self) -> str:
+        return (
+            f"JobState(job={self.job!r}, id={self.id!r}, status={str(self.status)!r}, progress={self.progress}, "
+            f"attempt={self.attempt}, version={self.version})"
+        )
+
+    @property
+    def is_pending(self) -> bool:
+        """Is it waiting for a worker?"""
+        return self.status.is_pending
+
+    @property
+    def is_processing(self) -> bool:
+        """Has a worker taken it up?"""
+        return self.status.is_processing
+
+    @property
+    def is_running(self) -> bool:
+        """Is it pending or processing?"""
+        return self.status.is_running
+
+    @property
+    def is_finished(self) -> bool:
+        """Has it ended, in whichever way?"""
+        return self.status.is_finished
+
+    @property
+    def is_completed(self) -> bool:
+        """Did it end well?"""
+        return self.status.is_completed
+
+    @property
+    def is_failed(self) -> bool:
+        """Did it end with an error?"""
+        return self.status.is_failed
+
+    @property
+    def is_cancelled(self) -> bool:
+        """Was it cancelled?"""
+        return self.status.is_cancelled
+
+    @property
+    def is_locked(self) -> bool:
+        """Would `lock` refuse this id now?"""
+        return self.version > 0 and self.status.is_locked and not self.is_stalled
+
+    @property
+    def is_stalled(self) -> bool:
+        """Has the run given no sign of life for `stalled_after` seconds? Asked of now, not of then."""
+        return self.is_stalled_at(clock.now())
+
+    def is_stalled_at(self, now: datetime) -> bool:
+        """Is the run dead, as seen at *now*?"""
+        if not self.is_processing or self.heartbeat_at is None:
+            return False
+        return (now - self.heartbeat_at).total_seconds() > self.settings.stalled_after
+
+    @property
+    def is_cancelling(self) -> bool:
+        """Was it asked to stop, without having stopped yet?"""
+        return self.is_processing and self.cancel_requested_at is not None
+
+    @property
+    def can_be_cancelled(self) -> bool:
+        """Would `cancel` be accepted now?"""
+        return self.can_be_cancelled_at(clock.now())
+
+    def can_be_cancelled_at(self, now: datetime) -> bool:
+        """Would `cancel` be accepted at *now*?"""
+        if self.version == 0 or self.is_finished:
+            return False
+        if self.is_pending or self.is_cancelling or self.is_stalled_at(now):
+            return True
+        return self.settings.cancellable is not False and not self.point_of_no_return
+
+    @property
+    def percent(self) -> int | None:
+        """Whole percents, rounded down, so that 100 means done; `None` if indeterminate."""
+        # 0.29 * 100 is 28.999…: the sliver keeps such products from losing a percent.
+        return None if self.progress is None else int(self.progress * 100 + 1e-9)
+
+    @property
+    def duration(self) -> timedelta:
+        """How long the latest run took or has taken until now; zero before it started, never negative."""
+        if self.started_at is None:
+            return timedelta()
+        until = self.updated_at if self.is_pending else self.finished_at
+        return max((until or clock.now()) - self.started_at, timedelta())
+
+    @property
+    def eta(self) -> timedelta | None:
+        """Time left, by the run's own estimate of its speed (`job_progress.pace` says how).
+
+        It counts down between reports and stops at zero. `None` while nobody knows: not
+        processing, stalled, indeterminate, or too few reports yet.
+        """
+        if not self.is_processing or self.is_stalled or self.progress is None or not self.speed:
+            return None
+        left = (1.0 - self.progress) / self.speed
+        if self.updated_at is not None:
+            left -= max((clock.now() - self.updated_at).total_seconds(), 0.0)
+        return timedelta(seconds=max(left, 0.0)) if isfinite(left) and left < 1e9 else None
+
+    @property
+    def lifetime(self) -> float:
+        """Seconds for which the store keeps this record unless it is written again.
+
+        A processing state is written with every heartbeat, so a live one never goes away; of
+        one whose worker died the trace is kept as long as that of one that nobody took up.
+        """
+        return (
+            self.settings.ttl if self.is_finished else max(self.settings.pending_ttl, 2 * self.settings.stalled_after)
+        )
+
+    @property
+    def cursor(self) -> str:
+        """The place of this state in a listing, for `list(after=…)`."""
+        return f"{microseconds(self.created_at)}:{quote(self.job, safe='')}:{self.id}"
+
+    def bound_to(self, source: Source) -> JobState:
+        """A copy of this snapshot that `refresh` and `cancel` can ask *source* about."""
+        copy = structs.replace(self)
+        vars(copy)["source"] = source
+        return copy
+
+    def _source(self) -> Source:
+        source: Source | None = vars(self).get("source")
+        if source is None:
+            raise RuntimeError("this JobState was not read through a Tracker or Job, so there is nowhere to ask")
+        return source
+
+    def refresh(self) -> JobState:
+        """Read the state again: one round trip. The same snapshot if the store has forgotten it.
+
+        Raises:
+            StoreUnavailable: The store does not answer.
+        """
+        return self._source().get(self.job, self.id) or self
+
+    async def arefresh(self) -> JobState:
+        """`refresh`, without blocking the event loop."""
+        from asyncio import to_thread
+
+        return await to_thread(self.refresh)
+
+    def cancel(self) -> JobState:
+        """Ask to cancel this execution; see `Job.cancel`. Returns the new snapshot."""
+        return self._source().cancel(self.job, self.id)
+
+    async def acancel(self) -> JobState:
+        """`cancel`, without blocking the event loop."""
+        from asyncio import to_thread
+
+        return await to_thread(self.cancel)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain JSON values: the stable format that the web and the command line show.
+
+        Every public field (times as ISO 8601 in UTC), and derived: `percent` (whole),
+        `duration` and `eta` (seconds), `rate` (items per second), `is_stalled`,
+        `is_cancelling`, `can_be_cancelled`. New keys may come; none goes or changes.
+        """
+        eta = self.eta
+        plain: dict[str, Any] = {name: getattr(self, name) for name in _PUBLIC}
+        plain |= {
+            "percent": self.percent,
+            "duration": self.duration.total_seconds(),
+            "eta": None if eta is None else eta.total_seconds(),
+            "rate": self.rate,
+            "is_stalled": self.is_stalled,
+            "is_cancelling": self.is_cancelling,
+            "can_be_cancelled": self.can_be_cancelled,
+        }
+        builtins: dict[str, Any] = to_builtins(plain)
+        return builtins
+
+
+_PUBLIC = JobState.__struct_fields__[: JobState.__struct_fields__.index("version") + 1]
+
+
+def microseconds(moment: datetime | None) -> int:
+    """Whole microseconds since 1970, 0 for `None`."""
+    return 0 if moment is None else int(moment.timestamp() * 1_000_000)

@@ -1,0 +1,167 @@
+"""Live subscriptions: however many watchers a process has, the store sees one."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from contextlib import contextmanager
+from time import monotonic
+
+from job_progress.errors import StoreUnavailable
+from job_progress.fork import reset_in_children
+from job_progress.state import JobState
+from job_progress.stores.contract import Store
+
+logger = logging.getLogger("job_progress")
+
+RESYNC_EVERY = 1.0
+"""Seconds between loads of everything that is watched, where the store pushes as well."""
+
+
+class Watcher:
+    """Holds the newest snapshot of one state, and tells its owner when that changes."""
+
+    def __init__(self, notify: Callable[[], object]) -> None:
+        self.newest: JobState | None = None
+        self._stalled = False
+        self._notify = notify
+
+    def offer(self, state: JobState) -> None:
+        """Keep *state* if it is newer, or the same and by now stalled."""
+        newest, stalled = self.newest, state.is_stalled
+        if newest is None or state.version > newest.version or (stalled and not self._stalled):
+            self.newest, self._stalled = state, stalled
+            self._notify()
+
+
+class Hub:
+    """Feeds all watchers of a tracker in this process from one thread.
+
+    It sleeps until the store pushes a key or, where the store cannot, until the next poll, and
+    then loads what is watched in one round trip. Each watcher holds only the newest snapshot:
+    a slow one skips, and nothing queues up. The thread lives while there are watchers.
+    """
+
+    def __init__(self, store: Store, load: Callable[[Sequence[str]], list[JobState | None]], interval: float) -> None:
+        self._store = store
+        self._load = load
+        self._interval = interval
+        self.reset_after_fork()
+        reset_in_children(self)
+
+    def reset_after_fork(self) -> None:
+        """The watchers stay with the parent."""
+        self._watchers: dict[str, list[Watcher]] = {}
+        self._pushed: set[str] = set()
+        self._wake = threading.Event()
+        self._lock = threading.Lock()
+        self._thread: threading.Thread | None = None
+
+    @contextmanager
+    def watching(self, key: str, notify: Callable[[], object]) -> Iterator[Watcher]:
+        """A watcher of *key*; *notify* is called, from any thread, whenever it has something newer."""
+        watcher = Watcher(notify)
+        with self._lock:
+            self._watchers.setdefault(key, []).append(watcher)
+            if self._thread is None:
+                self._thread = threading.Thread(target=self._work, name="job-progress watch", daemon=True)
+                self._thread.start()
+        try:
+            yield watcher
+        finally:
+            with self._lock:
+                watchers = self._watchers.get(key, [])
+                if watcher in watchers:
+                    watchers.remove(watcher)
+                    if not watchers:
+                        del self._watchers[key]
+            self._wake.set()
+
+    def states(self, key: str, name: str, timeout: float | None) -> Iterator[JobState]:
+        """The state below *key* now, then newer ones up to the final one; see `Tracker.watch`."""
+        deadline = None if timeout is None else monotonic() + timeout
+        changed = threading.Event()
+        with self.watching(key, changed.set) as watcher:
+            self._begin(watcher, key)
+            seen: JobState | None = None
+            while seen is None or not seen.is_finished:
+                changed.clear()  # before looking, so that what comes while looking is not lost
+                if watcher.newest is not None and watcher.newest is not seen:
+                    seen = watcher.newest
+                    yield seen
+                elif not changed.wait(None if deadline is None else max(deadline - monotonic(), 0.0)):
+                    raise _not_in_time(name, timeout, seen)
+
+    async def astates(self, key: str, name: str, timeout: float | None) -> AsyncIterator[JobState]:
+        """`states`, without blocking the event loop."""
+        import asyncio
+
+        loop, changed = asyncio.get_running_loop(), asyncio.Event()
+        deadline = None if timeout is None else loop.time() + timeout
+
+        def notify() -> None:
+            if not loop.is_closed():
+                loop.call_soon_threadsafe(changed.set)
+
+        with self.watching(key, notify) as watcher:
+            await asyncio.to_thread(self._begin, watcher, key)
+            seen: JobState | None = None
+            while seen is None or not seen.is_finished:
+                changed.clear()
+                if watcher.newest is not None and watcher.newest is not seen:
+                    seen = watcher.newest
+                    yield seen
+                    continue
+                try:
+                    async with asyncio.timeout_at(deadline):
+                        await changed.wait()
+                except TimeoutError:
+                    raise _not_in_time(name, timeout, seen) from None
+
+    def _begin(self, watcher: Watcher, key: str) -> None:
+        state = self._load([key])[0]
+        if state is not None:
+            watcher.offer(state)
+
+    def _push(self, key: str) -> None:
+        if key in self._watchers:
+            self._pushed.add(key)
+            self._wake.set()
+
+    def _work(self) -> None:
+        unsubscribe = self._store.subscribe(self._push)
+        interval = RESYNC_EVERY if unsubscribe else self._interval
+        next_load, away = 0.0, False
+        while True:
+            self._wake.wait(max(next_load - monotonic(), 0.0))
+            self._wake.clear()
+            with self._lock:
+                if not self._watchers:
+                    self._thread = None
+                    break
+                pushed, self._pushed = self._pushed, set()
+                if monotonic() >= next_load:
+                    keys, next_load = list(self._watchers), monotonic() + interval
+                else:
+                    keys = [key for key in pushed if key in self._watchers]
+            try:
+                states = self._load(keys) if keys else []
+            except StoreUnavailable as error:
+                if not away:
+                    logger.warning("%s; watching goes on when it is back", error)
+                away, next_load = True, monotonic() + max(interval, RESYNC_EVERY)
+                continue
+            if away and keys:
+                logger.warning("%s is back", self._store.describe())
+                away = False
+            for key, state in zip(keys, states, strict=True):
+                if state is not None:
+                    for watcher in list(self._watchers.get(key, ())):
+                        watcher.offer(state)
+        if unsubscribe:
+            unsubscribe()
+
+
+def _not_in_time(name: str, timeout: float | None, seen: JobState | None) -> TimeoutError:
+    return TimeoutError(f"{name} did not end within {timeout:g} s: it is {seen.status if seen else 'unknown'}")

@@ -58,7 +58,7 @@ $(VENV)/.installed: pyproject.toml
 	@test -n "$(PYTHON)" || { echo "Python 3.11 or newer is needed, and there is no python3"; exit 1; }
 	@"$(PYTHON)" -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
 		{ echo "Python 3.11 or newer is needed; name one with: make PYTHON=/path/to/python3 ..."; exit 1; }
-	@test -f $(VENV)/.installed-dev -a $(VENV)/.installed-dev -nt pyproject.toml || echo "Setting up in $(VENV) ..."
+	@echo "Setting up in $(VENV) ..."
 	$(call install,--editable ".[cli]")
 
 $(VENV)/.installed-dev: pyproject.toml

@@ -49,6 +49,18 @@ def claim(name: str, definition: Any, tracker: Tracker | None) -> None:
         )
 
 
+@contextmanager
+def claims_of_its_own() -> Iterator[None]:
+    """Names claimed before, on the default tracker, do not count inside, nor those from inside afterwards."""
+    before = _claimed.copy()
+    _claimed.clear()
+    try:
+        yield
+    finally:
+        _claimed.clear()
+        _claimed.update(before)
+
+
 class Job:
     """A kind of work. Decorated functions and `ProgressJob` classes carry theirs as `.job`.
 
@@ -105,6 +117,15 @@ class Job:
     def tracker(self) -> Tracker:
         """Where the states of this job live."""
         return self._tracker or default_tracker()
+
+    @contextmanager
+    def living_in(self, tracker: Tracker) -> Iterator[None]:
+        """Inside a `with`, the states of this job live in *tracker*. For tests."""
+        before, self._tracker = self._tracker, tracker
+        try:
+            yield
+        finally:
+            self._tracker = before
 
     def get(self, id: Id | None, create_if_missing: bool = False) -> JobState | None:
         """The state of an execution. One round trip.

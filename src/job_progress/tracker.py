@@ -54,6 +54,8 @@ class Tracker:
         ValueError: A setting is out of its range, or the URL is wrong.
     """
 
+    run_type: type[Run] = Run
+
     def __init__(
         self,
         store: str | Store | None = None,
@@ -90,7 +92,7 @@ class Tracker:
         self.max_result_bytes = max_result_bytes
         self.claimed: dict[str, tuple[str, str]] = {}  # the names of its jobs, and who bears them
         self._key = key
-        self._reporter = Reporter(self.store, flush_interval, heartbeat)
+        self.reporter = Reporter(self.store, flush_interval, heartbeat)
         # Half an interval, so that watching adds less delay than reporting does.
         self._hub = Hub(self.store, self._load, flush_interval / 2)
 
@@ -225,7 +227,7 @@ class Tracker:
 
     def close(self) -> None:
         """End the background thread and let go of the store's connections."""
-        self._reporter.close()
+        self.reporter.close()
         self.store.close()
 
     # For jobs and integrations.
@@ -282,15 +284,15 @@ class Tracker:
             state, missed = transition(blank, start, clock.now()), start
         if not state.is_processing:
             return None
-        run = Run(
+        run = self.run_type(
             state,
             key=self._key_of(state.job, state.id),
             limit=self.max_result_bytes,
             start=missed,
-            publisher=self._reporter,
+            publisher=self.reporter,
             source=self,
         )
-        self._reporter.add(run)
+        self.reporter.add(run)
         return run
 
     def _key_of(self, job: str, id: str) -> str:

@@ -17,7 +17,7 @@ from job_progress.errors import JobNotCancellable
 from job_progress.run import Count, Run
 from job_progress.state import JobState, JobStatus, Settings
 from job_progress.threads import in_thread
-from job_progress.transitions import Acknowledge, Complete, Fail, Report, describe
+from job_progress.transitions import Acknowledge, Complete, Fail, describe
 
 T = TypeVar("T")
 
@@ -318,7 +318,7 @@ class Progress:
         """Wait until what was reported is in the store: one round trip; some seconds if the store is away."""
         run = self._run
         if run.publisher is not None and not run.ended:
-            run.publisher.settle(run, Report(run.token, run.reported()))
+            run.publisher.settle(run, None)
         return self
 
     async def aflush(self) -> Progress:

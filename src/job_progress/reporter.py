@@ -85,8 +85,8 @@ class Reporter:
         if self._thread is not None and self._thread is not threading.current_thread():
             self._thread.join(timeout=SETTLE_WITHIN)
 
-    def settle(self, run: Run, event: RunEvent) -> None:
-        """Publish *event* from the calling thread. Takes at most about `SETTLE_WITHIN` seconds.
+    def settle(self, run: Run, event: RunEvent | None) -> None:
+        """Publish an end, or what is reported, from the calling thread. Takes at most about `SETTLE_WITHIN` seconds.
 
         If the store stays away, the thread goes on trying to publish the end of a run, for
         `GIVE_UP_AFTER` seconds; other reports it takes up with the next tick anyway.
@@ -98,7 +98,7 @@ class Reporter:
             except StoreUnavailable as error:
                 if monotonic() + pause > deadline:
                     logger.warning("%s %r: %s; trying on in the background", run.known.job, run.known.id, error)
-                    if run.ended:
+                    if event is not None:
                         run.final, run.give_up_at = event, monotonic() + GIVE_UP_AFTER
                         self._wake.set()
                     return
@@ -108,16 +108,20 @@ class Reporter:
                 run.final = None
                 return
 
-    def _publish(self, pairs: Sequence[tuple[Run, RunEvent]]) -> None:
-        """Swap the states that *pairs* lead to into the store: one round trip, and one more per conflict."""
+    def _publish(self, pairs: Sequence[tuple[Run, RunEvent | None]]) -> None:
+        """Bring runs and their ends to the store: one round trip for all, and one more after conflicts.
+
+        Where there is no end, what the run reports is read anew in each round: another thread of it may
+        have published something newer, which must not be overwritten with what was read before.
+        """
         for _ in range(ROUNDS):
             now = clock.now()
-            wishes = [(run, event, state) for run, event in pairs if (state := run.decide(event, now)) is not None]
+            wishes = [(run, event, *decided) for run, event in pairs if (decided := run.decide(event, now)) is not None]
             if not wishes:
                 return
-            conflicts = self._store.swap([change_to(state, run.key, run.expected) for run, _, state in wishes])
+            conflicts = self._store.swap([change_to(state, run.key, expected) for run, _, state, expected in wishes])
             pairs = []
-            for (run, event, state), conflict in zip(wishes, conflicts, strict=True):
+            for (run, event, state, _), conflict in zip(wishes, conflicts, strict=True):
                 if conflict is None:
                     run.wrote(state)
                 else:
@@ -139,7 +143,7 @@ class Reporter:
         if now < self._away_until:
             return self._away_until - now
         tick = int(now / self._flush_interval)
-        due = [(run, event) for run in list(self._runs) if (event := self._due(run, now, tick)) is not None]
+        due = [(run, run.final) for run in list(self._runs) if self._is_due(run, now, tick)]
         if due:
             try:
                 self._publish(due)
@@ -154,7 +158,7 @@ class Reporter:
                 logger.warning("%s is back", self._store.describe())
                 self._away_until = 0.0
             for run, event in due:
-                if run.final is event:
+                if event is not None:
                     run.final = None
                     self._runs.discard(run)
                 # Woken in the middle of a tick, a run waits for the one after the next: never
@@ -162,29 +166,26 @@ class Reporter:
                 run.next_tick = int(now / self._flush_interval + 1.8)
         return self._sleep()
 
-    def _due(self, run: Run, now: float, tick: int) -> RunEvent | None:
+    def _is_due(self, run: Run, now: float, tick: int) -> bool:
+        if run.final is not None and now >= run.give_up_at:
+            logger.error("the end of %s %r was never published: %s", run.known.job, run.known.id, run.final)
+            run.lost = True
         if run.lost:
             self._runs.discard(run)
-            return None
-        if run.final is not None:
-            if now < run.give_up_at:
-                return run.final
-            logger.error("the end of %s %r was never published: %s", run.known.job, run.known.id, run.final)
-            self._runs.discard(run)
-            return None
+            return False
         if run.ended:
-            return None
+            return run.final is not None
         if not run.quiet:
             if tick < run.next_tick:
-                return None
-            if report := run.news(now):
-                return report
+                return False
+            if run.has_news():
+                return True
             # The flag first, then one more look: a report in between either is seen or wakes us.
             run.next_tick, run.quiet = 0, True
-            if report := run.news(now):
+            if run.has_news():
                 run.quiet = False
-                return report
-        return run.sign_of_life(now) if now >= self._contact_by(run) else None
+                return True
+        return now >= self._contact_by(run)
 
     def _contact_by(self, run: Run) -> float:
         if run.start is not None:  # the store was away when it began

@@ -64,8 +64,8 @@ class Publisher(Protocol):
     def wake(self) -> None:
         """Look at the runs soon. Returns at once."""
 
-    def settle(self, run: Run, event: RunEvent) -> None:
-        """Publish *event* before returning, as well as a bounded time allows."""
+    def settle(self, run: Run, event: RunEvent | None) -> None:
+        """Publish the end that *event* is, or else what is reported, before returning, if a bounded time allows."""
 
     def discard(self, run: Run) -> None:
         """This run is over."""
@@ -125,6 +125,8 @@ class Run:
         self.give_up_at = inf
         self.next_tick = 0
         self.contact = monotonic()
+        self._tried = self.contact
+        self._silence = 0.0
         self._pace = Pace()
         self._item_pace = Pace()
         self._paced_count: Count | None = None
@@ -173,15 +175,9 @@ class Run:
             rate=rate,
         )
 
-    def news(self, now: float) -> Report | None:
-        """A report of what the store does not show yet, if there is any."""
-        if self.reported().is_in(self.known):
-            return None
-        return self.sign_of_life(now)
-
-    def sign_of_life(self, now: float) -> Report:
-        """A report, whether or not it holds anything new."""
-        return Report(self.token, self.reported(now))
+    def has_news(self) -> bool:
+        """Is there a report that the store does not show yet?"""
+        return not self.reported().is_in(self.known)
 
     @property
     def state(self) -> JobState:
@@ -195,22 +191,31 @@ class Run:
     # What the store says. Two threads may be here at once, the publisher and the job's own: the
     # store's compare-and-swap decides between them, and versions only grow.
 
-    def decide(self, event: RunEvent, now: datetime) -> JobState | None:
-        """The state to write for *event*, or `None` if there is nothing (any more) to write."""
+    def decide(self, event: RunEvent | None, now: datetime) -> tuple[JobState, int] | None:
+        """What to write for an end, or for what is reported now, and the version that it must replace.
+
+        `None` if there is nothing (any more) to write.
+        """
         if self.lost:
             return None
-        state = self.known
+        tried, self._tried = self._tried, monotonic()
+        self._silence = self._tried - tried
+        # In this order: if the other thread publishes something newer meanwhile, the version
+        # that was read here is no longer the store's, and this is decided again.
+        expected, known = self.expected, self.known
+        event = event or Report(self.token, self.reported(self._tried))
         try:
+            state = known
             if self.start is not None and state.token != self.token:
                 state = transition(state, self.start, now)
                 if not state.is_processing:  # it was cancelled while the store was away
                     self.lose("its start was cancelled")
-                    return state
-            decided = transition(state, event, now)
+                    return state, expected
+            state = transition(state, event, now)
         except Refused as refusal:
             self.lose(str(refusal))
             return None
-        return decided if decided is not self.known else None
+        return None if state is known else (state, expected)
 
     def wrote(self, state: JobState) -> None:
         """The store has *state* now."""
@@ -223,7 +228,11 @@ class Run:
         """The store held *record*, which reads *state*, instead of what was expected."""
         self.expected = record.version if record else 0
         if state is None:
-            return  # forgotten or unreadable there: write anew what is known here
+            # Forgotten or unreadable there: write anew what is known here, unless this process has
+            # slept for so long that another run may have come and gone.
+            if self._silence > self.known.settings.stalled_after:
+                self.lose("the process was stopped, and the store has forgotten the run")
+            return
         if self.start is None and state.version < self.known.version:
             return  # the store went back in time, as after a restart from an older copy
         if self.start is None and state.token != self.token:
@@ -254,7 +263,8 @@ class Run:
         if self.publisher is not None:
             self.publisher.settle(self, event)
         else:
-            self.known = self.decide(event, clock.now()) or self.known
+            decided = self.decide(event, clock.now())
+            self.known = decided[0] if decided else self.known
 
     def finish(self, error: BaseException | None) -> bool:
         """The function has returned, or raised *error*: publish the end.

@@ -23,7 +23,7 @@ from job_progress.run import Run
 from job_progress.state import JobState
 from job_progress.stores.memory import MemoryStore
 from job_progress.tracker import Tracker
-from job_progress.transitions import Report, RunEvent
+from job_progress.transitions import RunEvent
 
 R = TypeVar("R")
 
@@ -66,9 +66,9 @@ class _ObservedRun(Run):
     def cancel_requested(self) -> bool:
         """Every checkpoint reads this once."""
         if not self._cancel_requested and self.tracker.checkpoint_passed():
-            self.tracker.reporter.settle(self, Report(self.token, self.reported()))
+            self.tracker.reporter.settle(self, None)
             self.tracker.cancel(self.known.job, self.known.id)
-            self.tracker.reporter.settle(self, Report(self.token, self.reported()))
+            self.tracker.reporter.settle(self, None)
         return self._cancel_requested
 
     @cancel_requested.setter

@@ -1,0 +1,267 @@
+"""Every situation × every event: what becomes of it, or that it is refused."""
+
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from msgspec import structs
+
+from job_progress.state import JobState, JobStatus, Settings
+from job_progress.transitions import (
+    TABLE,
+    Acknowledge,
+    Complete,
+    Enqueue,
+    Event,
+    Fail,
+    FindDead,
+    Lock,
+    Refused,
+    Report,
+    Reported,
+    RequestCancel,
+    Retry,
+    Start,
+    transition,
+)
+
+NOW = datetime(2030, 1, 1, 12, tzinfo=UTC)
+JUST_NOW = NOW - timedelta(seconds=1)
+LONG_AGO = NOW - timedelta(seconds=31)
+
+BLANK = JobState(job="shop.import", id="7", settings=Settings(cancellable=0.75))
+REPORTED = Reported(progress=0.5, completed=5, total=10, message="half", meta={"file": "a.csv"})
+
+
+def state(status: str, *, alive: bool = True, **fields: object) -> JobState:
+    base = structs.replace(
+        BLANK,
+        version=10,
+        attempt=1,
+        created_at=LONG_AGO,
+        started_at=LONG_AGO,
+        updated_at=JUST_NOW,
+        heartbeat_at=JUST_NOW if alive else LONG_AGO,
+        owner="ada",
+        status=JobStatus(status),
+    )
+    return structs.replace(base, **fields)
+
+
+SITUATIONS: dict[str, JobState] = {
+    "missing": BLANK,
+    "pending": state("pending"),
+    "processing": state("processing", token="own", progress=0.4),
+    "past its threshold": state("processing", token="own", progress=0.8, point_of_no_return=True),
+    "not cancellable": state("processing", token="own", settings=Settings()),
+    "dead": state("processing", token="own", alive=False),
+    "dead, past its threshold": state("processing", token="own", alive=False, point_of_no_return=True),
+    "cancelling": state("processing", token="own", cancel_requested_at=JUST_NOW),
+    "dead while cancelling": state("processing", token="own", alive=False, cancel_requested_at=LONG_AGO),
+    "completed": state("completed", token="own", progress=1.0, finished_at=JUST_NOW),
+    "failed": state("failed", token="own", error="first", finished_at=JUST_NOW),
+    "cancelled": state("cancelled", token="own", finished_at=JUST_NOW),
+    "cancelled before its start": state("cancelled", owes_start=True, finished_at=JUST_NOW),
+    "another's run": state("processing", token="another"),
+    "completed by another": state("completed", token="another"),
+    "failed for another": state("failed", token="another"),
+    "cancelled for another": state("cancelled", token="another"),
+}
+
+EVENTS: dict[str, Event] = {
+    "lock": Lock(BLANK),
+    "enqueue": Enqueue(BLANK),
+    "start": Start(BLANK, "new"),
+    "own start again": Start(BLANK, "own"),
+    "request": RequestCancel(),
+    "find dead": FindDead(),
+    "report": Report("own", REPORTED),
+    "complete": Complete("own", REPORTED),
+    "fail": Fail("own", REPORTED, "second"),
+    "retry": Retry("own", REPORTED, "second"),
+    "acknowledge": Acknowledge("own", REPORTED),
+}
+
+SAME = "same"
+NO = "refused"
+RUN_EVENTS_REFUSED = dict.fromkeys(("report", "complete", "fail", "retry", "acknowledge"), NO)
+RUN_EVENTS_TAKEN = {
+    "report": "processing",
+    "complete": "completed",
+    "fail": "failed",
+    "retry": "pending",
+    "acknowledge": "cancelled",
+}
+BEGINS_ANEW = {"lock": "pending", "enqueue": "pending", "start": "processing", "own start again": "processing"}
+LEFT_ALONE = {"lock": NO, "enqueue": SAME, "start": NO, "own start again": SAME, "find dead": SAME}
+MAY_BE_TAKEN_OVER = {"lock": "pending", "enqueue": "pending", "start": "processing", "own start again": SAME}
+
+EXPECTED: dict[str, dict[str, str]] = {
+    "missing": BEGINS_ANEW | RUN_EVENTS_REFUSED | {"request": NO, "find dead": SAME},
+    "pending": RUN_EVENTS_REFUSED
+    | {"lock": NO, "enqueue": SAME, "start": "processing", "own start again": "processing"}
+    | {"request": "cancelled", "find dead": SAME},
+    "processing": LEFT_ALONE | RUN_EVENTS_TAKEN | {"request": "processing"},
+    "past its threshold": LEFT_ALONE | RUN_EVENTS_TAKEN | {"request": NO},
+    "not cancellable": LEFT_ALONE | RUN_EVENTS_TAKEN | {"request": NO},
+    "dead": MAY_BE_TAKEN_OVER | RUN_EVENTS_TAKEN | {"request": "cancelled", "find dead": SAME},
+    "dead, past its threshold": MAY_BE_TAKEN_OVER | RUN_EVENTS_TAKEN | {"request": "cancelled", "find dead": SAME},
+    "cancelling": LEFT_ALONE | RUN_EVENTS_TAKEN | {"request": SAME, "retry": "cancelled"},
+    "dead while cancelling": RUN_EVENTS_TAKEN
+    | {"lock": "pending", "enqueue": "pending", "start": "cancelled", "own start again": SAME}
+    | {"request": "cancelled", "find dead": "cancelled", "retry": "cancelled"},
+    "completed": BEGINS_ANEW
+    | {"request": NO, "find dead": SAME, "report": SAME, "complete": SAME, "acknowledge": SAME}
+    | {"fail": "failed", "retry": "pending"},
+    "failed": BEGINS_ANEW
+    | {"request": NO, "find dead": SAME, "report": SAME, "complete": SAME, "acknowledge": SAME}
+    | {"fail": SAME, "retry": "pending"},
+    "cancelled": BEGINS_ANEW
+    | {"request": SAME, "find dead": SAME, "report": SAME, "complete": SAME, "acknowledge": SAME}
+    | {"fail": "failed", "retry": "pending"},
+    "cancelled before its start": RUN_EVENTS_REFUSED
+    | {"lock": "pending", "enqueue": "pending", "start": "cancelled", "own start again": "cancelled"}
+    | {"request": SAME, "find dead": SAME},
+    "another's run": LEFT_ALONE | RUN_EVENTS_REFUSED | {"request": "processing", "own start again": NO},
+    "completed by another": BEGINS_ANEW | RUN_EVENTS_REFUSED | {"request": NO, "find dead": SAME},
+    "failed for another": BEGINS_ANEW | RUN_EVENTS_REFUSED | {"request": NO, "find dead": SAME},
+    "cancelled for another": BEGINS_ANEW | RUN_EVENTS_REFUSED | {"request": SAME, "find dead": SAME},
+}
+
+
+@pytest.mark.parametrize("situation", SITUATIONS)
+@pytest.mark.parametrize("event", EVENTS)
+def test_every_situation_and_event(situation: str, event: str) -> None:
+    """Each leads where the test's own matrix says, or is refused and changes nothing."""
+    before, expected = SITUATIONS[situation], EXPECTED[situation][event]
+    if expected == NO:
+        with pytest.raises(Refused) as refused:
+            transition(before, EVENTS[event], NOW)
+        assert refused.value.state is before
+        return
+    after = transition(before, EVENTS[event], NOW)
+    if expected == SAME:
+        assert after is before
+        return
+    assert after.status == expected
+    assert after.version > before.version
+    assert (after.finished_at is not None) == after.is_finished
+    assert not after.is_finished or before.is_finished or after.finished_at == NOW
+    assert (after.job, after.id) == (before.job, before.id)
+
+
+def test_every_row_of_the_table_is_used() -> None:
+    """No row is dead: for each, some situation and event are decided by it and by no earlier one."""
+    used = set()
+    for before in SITUATIONS.values():
+        for event in EVENTS.values():
+            source = before.status if before.version else None
+            rows = [row for row in TABLE if source in row.sources and row.event is type(event)]
+            used |= {TABLE.index(next((row for row in rows if row.rule(before, event, NOW)), TABLE[0]))}
+    assert used == set(range(len(TABLE)))
+
+
+def test_every_row_says_when() -> None:
+    """The table explains itself."""
+    assert all(row.when and not row.when.endswith(".") for row in TABLE)
+
+
+@pytest.mark.parametrize("event", ["lock", "enqueue"])
+def test_a_new_life_keeps_nothing_of_the_old(event: str) -> None:
+    """What is locked or enqueued anew begins as the job's settings say, whatever it was before."""
+    before = structs.replace(SITUATIONS["failed"], meta={"old": 1}, result=[1], attempt=3, message="old")
+    after = transition(before, EVENTS[event], NOW)
+    assert after == structs.replace(BLANK, created_at=NOW, updated_at=NOW, version=after.version)
+
+
+def test_a_start_resets_what_the_last_attempt_left() -> None:
+    """The next attempt counts on, and keeps owner, metadata and creation, but no error, progress or cancel."""
+    waiting = transition(SITUATIONS["processing"], EVENTS["retry"], NOW)
+    assert (waiting.status, waiting.error, waiting.attempt, waiting.token) == ("pending", "second", 1, None)
+    later = NOW + timedelta(seconds=5)
+    again = transition(waiting, EVENTS["start"], later)
+    assert (again.attempt, again.started_at, again.heartbeat_at, again.token) == (2, later, later, "new")
+    assert (again.error, again.progress, again.completed, again.message, again.speed) == (None, 0.0, None, None, None)
+    assert (again.owner, again.meta, again.created_at) == ("ada", {"file": "a.csv"}, LONG_AGO)
+
+
+def test_a_takeover_counts_the_attempt_and_shuts_the_dead_run_out() -> None:
+    """After a takeover, events of the run that was dead are refused."""
+    taken = transition(SITUATIONS["dead"], EVENTS["start"], NOW)
+    assert (taken.attempt, taken.token, taken.heartbeat_at) == (2, "new", NOW)
+    for name in RUN_EVENTS_REFUSED:
+        with pytest.raises(Refused):
+            transition(taken, EVENTS[name], NOW)
+
+
+@pytest.mark.parametrize("situation", ["dead", "dead while cancelling"])
+def test_cancelling_the_dead_shuts_them_out(situation: str) -> None:
+    """A run that was found dead and cancelled cannot write when it wakes up."""
+    cancelled = transition(SITUATIONS[situation], RequestCancel(), NOW)
+    assert cancelled.is_cancelled
+    for name in RUN_EVENTS_REFUSED:
+        with pytest.raises(Refused):
+            transition(cancelled, EVENTS[name], NOW)
+
+
+def test_a_cancel_before_the_start_swallows_exactly_one_start() -> None:
+    """The task that was under way does not run; the next one does, from scratch."""
+    cancelled = transition(SITUATIONS["pending"], RequestCancel(), NOW)
+    swallowed = transition(cancelled, EVENTS["start"], NOW)
+    assert swallowed.is_cancelled
+    started = transition(swallowed, EVENTS["start"], NOW)
+    assert (started.status, started.attempt, started.cancel_requested_at) == ("processing", 1, None)
+
+
+def test_a_lock_forgives_the_start_that_was_owed() -> None:
+    """Locking after a cancel means it: the next start runs."""
+    cancelled = transition(SITUATIONS["pending"], RequestCancel(), NOW)
+    locked = transition(cancelled, EVENTS["lock"], NOW)
+    assert transition(locked, EVENTS["start"], NOW).is_processing
+
+
+def test_the_point_of_no_return_is_latched() -> None:
+    """Once a run reported that it is past its threshold, a lower progress does not make it cancellable."""
+    past = transition(
+        SITUATIONS["processing"], Report("own", structs.replace(REPORTED, progress=0.8, point_of_no_return=True)), NOW
+    )
+    back = transition(past, Report("own", REPORTED), NOW)
+    assert back.progress == 0.5
+    with pytest.raises(Refused):
+        transition(back, RequestCancel(), NOW)
+
+
+def test_a_report_with_nothing_new_is_a_sign_of_life_only() -> None:
+    """It moves the heartbeat and the version, and not what a person sees."""
+    first = transition(SITUATIONS["processing"], Report("own", REPORTED), NOW)
+    later = NOW + timedelta(seconds=5)
+    second = transition(first, Report("own", REPORTED), later)
+    assert (first.updated_at, second.updated_at, second.heartbeat_at) == (NOW, NOW, later)
+    assert second.version > first.version
+
+
+def test_a_report_adds_to_the_metadata_that_the_lock_gave() -> None:
+    """A run's metadata are merged over what was there."""
+    before = structs.replace(SITUATIONS["processing"], meta={"file": "old", "by": "ada"})
+    assert transition(before, Report("own", REPORTED), NOW).meta == {"file": "a.csv", "by": "ada"}
+
+
+@pytest.mark.parametrize("hours", [-1, 1])
+def test_versions_grow_whatever_the_clock_does(hours: int) -> None:
+    """A wall clock that jumps makes no older version newer."""
+    before = transition(SITUATIONS["processing"], Report("own", REPORTED), NOW)
+    after = transition(before, Complete("own", REPORTED), NOW + timedelta(hours=hours))
+    assert after.version > before.version
+
+
+def test_a_completed_state_is_full_and_without_error() -> None:
+    """Whatever the last report said, completed means 100 percent, and the last attempt's error is gone."""
+    done = transition(structs.replace(SITUATIONS["processing"], error="old"), Complete("own", REPORTED), NOW)
+    assert (done.progress, done.error, done.completed, done.speed) == (1.0, None, 5, None)
+
+
+def test_a_failed_or_cancelled_state_shows_how_far_it_came() -> None:
+    """The bar of what did not end well stays where it was, with its partial result."""
+    reported = structs.replace(REPORTED, result={"rows": 5})
+    for event in (Fail("own", reported, "boom"), Acknowledge("own", reported)):
+        ended = transition(SITUATIONS["processing"], event, NOW)
+        assert (ended.progress, ended.result) == (0.5, {"rows": 5})

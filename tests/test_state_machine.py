@@ -138,7 +138,8 @@ class Life(RuleBasedStateMachine):
     @rule(pick=st.integers(0), fraction=st.sampled_from([0.0, 0.25, 0.5, 1.0]))
     def report(self, pick: int, fraction: float) -> None:
         run = self.runs[pick % len(self.runs)]
-        Progress(run).update(fraction).flush()
+        run.position = fraction  # as update() does, without waking the thread, which has tests of its own
+        Progress(run).flush()
         if run is self.current and self.status == "processing":
             self.alive_at, self.progress = self.time, fraction
             assert run.cancel_requested == self.cancelling

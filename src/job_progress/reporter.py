@@ -149,7 +149,7 @@ class Reporter:
                 self._publish(due)
             except Exception as error:  # whatever a store does, the thread lives on
                 if not self._away_until:
-                    logger.warning("%s; what %d runs report is kept until it is back", error, len(due))
+                    logger.warning("%s; reports are kept until it is back", error)
                     if not isinstance(error, StoreUnavailable):
                         logger.exception("this is a defect of the store or of job-progress")
                 self._away_until = monotonic() + RETRY_EVERY

@@ -182,10 +182,11 @@ class Run:
     @property
     def state(self) -> JobState:
         """The run's state as this process sees it, reports that are still under way included. No I/O."""
-        state = self.known
-        with suppress(Refused):  # superseded: what is known is all there is to see
-            state = transition(state, Report(self.token, self.reported()), clock.now())
-        state = structs.replace(state, version=self.known.version)  # nobody has stored it yet
+        state, reported = self.known, self.reported()
+        if not reported.is_in(state):
+            with suppress(Refused):  # superseded: what is known is all there is to see
+                seen = transition(state, Report(self.token, reported), clock.now())
+                state = structs.replace(seen, version=state.version)  # nobody has stored it yet
         return state.bound_to(self.source) if self.source else state
 
     # What the store says. Two threads may be here at once, the publisher and the job's own: the

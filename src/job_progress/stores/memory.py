@@ -88,7 +88,7 @@ class MemoryStore(Store):
             for key in keys:
                 self._held.pop(key, None)
 
-    def subscribe(self, changed: Callable[[str], None]) -> Callable[[], None]:
+    def subscribe(self, changed: Callable[[str], None]) -> Callable[[], None] | None:
         with self._lock:
             self._subscribers.append(changed)
 

@@ -18,7 +18,7 @@ from urllib.parse import unquote
 
 from job_progress import clock
 from job_progress.errors import StoreUnavailable
-from job_progress.fork import reset_in_children
+from job_progress.fork import pause_for_forks
 from job_progress.stores.contract import Change, Conflict, Record, Store
 
 T = TypeVar("T")
@@ -31,7 +31,7 @@ SWEEP_EVERY = 60.0
 _KEYS_PER_QUERY = 500  # well below the number of variables that every SQLite allows
 
 _parked: list[sqlite3.Connection] = []
-"""Inherited through a fork: SQLite forbids to use or to close them in any other process."""
+"""Inherited through a fork that did not wait: SQLite forbids to use or to close them in any other process."""
 
 _TABLE = """
 CREATE TABLE IF NOT EXISTS states (
@@ -70,7 +70,7 @@ def path_in(url: str) -> Path:
     """The file that a `sqlite:` URL names: `sqlite:///relative`, `sqlite:////absolute`, or the default.
 
     Raises:
-        ValueError: The URL has a host, a query or no path.
+        ValueError: The URL has a host, a query or no path, or `~user` for a user who is not there.
     """
     rest = url.removeprefix("sqlite://")
     if rest in ("", "/"):
@@ -78,12 +78,15 @@ def path_in(url: str) -> Path:
 
         return user_cache_path("job-progress") / "states.db"
     path = unquote(rest[1:])
-    if not rest.startswith("/") or "?" in rest or path == ":memory:":
+    if not rest.startswith("/") or "?" in rest or "\0" in path or path == ":memory:":
         raise ValueError(
             f"write sqlite:///relative/path or sqlite:////absolute/path, without options, not {url!r} "
             "(for states in memory: memory://)"
         )
-    return Path(path).expanduser()
+    try:
+        return Path(path).expanduser()
+    except RuntimeError as error:
+        raise ValueError(f"{url!r} names no file: {error}") from None
 
 
 class SQLiteStore(Store):
@@ -95,7 +98,23 @@ class SQLiteStore(Store):
         self._connection: sqlite3.Connection | None = None
         self._lock = threading.Lock()
         self._next_sweep = 0.0
-        reset_in_children(self)
+        self._paused = False
+        pause_for_forks(self)
+
+    def pause_for_fork(self) -> None:
+        """Wait until no thread is inside SQLite, and close the connection.
+
+        SQLite keeps per process which locks it has on a file. A child that inherits such notes has
+        none of the locks: it would wait for its own for ever, or write to a log that others have deleted.
+        """
+        self._paused = self._lock.acquire(timeout=LOCK_TIMEOUT)
+        if self._paused:
+            self._disconnect()
+
+    def resume_after_fork(self) -> None:
+        """Open a connection again at the next use."""
+        if self._paused:
+            self._lock.release()
 
     def reset_after_fork(self) -> None:
         """Open a connection of this process's own at the next use."""
@@ -193,9 +212,12 @@ class SQLiteStore(Store):
 
     def close(self) -> None:
         with self._lock:
-            if self._connection is not None:
-                self._connection.close()
-                self._connection = None
+            self._disconnect()
+
+    def _disconnect(self) -> None:
+        if self._connection is not None:
+            self._connection.close()
+            self._connection = None
 
     def describe(self) -> str:
         return f"SQLite file {self.path}"
@@ -208,9 +230,7 @@ class SQLiteStore(Store):
                 return action(self._connection)
             except (sqlite3.Error, OSError) as error:
                 # A file that was removed, replaced or damaged needs a new connection.
-                if self._connection is not None:
-                    self._connection.close()
-                    self._connection = None
+                self._disconnect()
                 raise StoreUnavailable(f"cannot use the SQLite file {self.path}: {error}") from error
 
 

@@ -1,0 +1,61 @@
+"""A store in memory that counts its round trips, and goes away when told to."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Collection, Sequence
+from time import monotonic
+
+from job_progress import StoreUnavailable
+from job_progress.stores import Change, Conflict, Record
+from job_progress.stores.memory import MemoryStore
+
+
+class ObservedStore(MemoryStore):
+    """What happened to it, and what shall."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.swaps: list[Sequence[Change]] = []
+        self.times: list[float] = []
+        self.loads = 0
+        self.away = False
+        self.broken = False
+        self.refused = 0
+        self.before_swap: Callable[[], object] = lambda: None
+        self.happened = threading.Event()
+
+    def load(self, keys: Sequence[str]) -> list[Record | None]:
+        self._reach()
+        self.loads += 1
+        return super().load(keys)
+
+    def swap(self, changes: Sequence[Change]) -> list[Conflict | None]:
+        self._reach()
+        self.before_swap()
+        self.swaps.append(changes)
+        self.times.append(monotonic())
+        self.happened.set()
+        return super().swap(changes)
+
+    def list(
+        self,
+        *,
+        job: str | None,
+        statuses: Collection[str] | None,
+        limit: int,
+        after: tuple[int, str] | None,
+    ) -> list[Record]:
+        self._reach()
+        return super().list(job=job, statuses=statuses, limit=limit, after=after)
+
+    @property
+    def round_trips(self) -> int:
+        return len(self.swaps) + self.loads
+
+    def _reach(self) -> None:
+        if self.broken:
+            raise RuntimeError("a defect")
+        if self.away:
+            self.refused += 1
+            raise StoreUnavailable("the store is away")

@@ -1,0 +1,364 @@
+"""`@tracked`: what becomes of a function, and of its calls."""
+
+from __future__ import annotations
+
+import asyncio
+import functools
+import inspect
+import multiprocessing
+import pickle
+import threading
+from collections.abc import AsyncIterator, Callable, Iterator
+from typing import Any
+
+import pytest
+
+from job_progress import (
+    JobAlreadyProcessing,
+    JobCancelled,
+    JobState,
+    Progress,
+    StoreUnavailable,
+    Tracker,
+    current_progress,
+    tracked,
+)
+from job_progress.task import QueueTask, queue_task
+from job_progress.testing import isolated_tracker
+from tests.observed_store import ObservedStore
+
+pytestmark = pytest.mark.usefixtures("job_progress_tracker")
+
+
+@tracked(name="tests.double", id="number", store_result=True)
+def double(number: int, *, by: int = 2) -> int:
+    """Multiply."""
+    current_progress().update(0.5)
+    return number * by
+
+
+def final(function: Any, id: object = None) -> JobState:
+    state: JobState = function.job.get(id) if id is not None else function.job.list()[0]
+    return state
+
+
+def test_it_stays_a_plain_function() -> None:
+    """Name, docstring, signature, kind and pickling are the function's own."""
+    assert inspect.isfunction(double)
+    assert (double.__name__, double.__doc__, double.__module__) == ("double", "Multiply.", __name__)
+    assert str(inspect.signature(double)) == "(number: 'int', *, by: 'int' = 2) -> 'int'"
+    assert inspect.getfullargspec(double).kwonlyargs == ["by"]
+    assert pickle.loads(pickle.dumps(double)) is double
+    assert not inspect.iscoroutinefunction(double)
+
+
+def test_a_call_is_a_run() -> None:
+    """It returns what the function returns, and the state has the result, if it is asked for."""
+    assert double(7, by=3) == 21
+    state = final(double, 7)
+    assert (state.status, state.result, state.progress) == ("completed", 21, 1.0)
+
+
+def test_results_are_published_only_on_request() -> None:
+    """What a function returns may be private."""
+
+    @tracked
+    def secret() -> str:
+        return "secret"
+
+    assert secret() == "secret"
+    assert final(secret).result is None
+
+
+async def test_async_functions_stay_async() -> None:
+    """And are tracked the same way."""
+
+    @tracked(id="number", store_result=True)
+    async def adouble(number: int) -> int:
+        await asyncio.sleep(0)
+        current_progress().update(0.5, message="async")
+        return number * 2
+
+    assert inspect.iscoroutinefunction(adouble)
+    assert (await adouble(1), await adouble(2)) == (2, 4)
+    assert (final(adouble, 1).result, final(adouble, 1).message, final(adouble, 2).result) == (2, "async", 4)
+
+
+async def test_a_cancelled_task_is_recorded_and_goes_on() -> None:
+    """asyncio's own cancellation is an interruption, named in the error; the end is published all the same."""
+    entered = asyncio.Event()
+
+    @tracked(id="id")
+    async def sleepy(id: str) -> None:
+        entered.set()
+        await asyncio.Event().wait()
+
+    task = asyncio.create_task(sleepy("7"))
+    await entered.wait()
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert final(sleepy, "7").error == "interrupted by CancelledError"
+
+
+async def test_an_async_job_is_cancelled_at_its_checkpoint() -> None:
+    """Quietly: the call returns None."""
+
+    @tracked(id="id", cancellable=True)
+    async def patient(id: str) -> str:
+        patient.job.cancel(id)
+        await current_progress().aflush()
+        current_progress().exit_if_cancelled()
+        return "not reached"
+
+    assert await patient("7") is None
+    assert final(patient, "7").is_cancelled
+    patient.job.lock("8")
+    patient.job.cancel("8")
+    assert await patient("8") is None
+
+
+def test_a_cancelled_call_returns_none() -> None:
+    """At a checkpoint, or if it was cancelled before it started."""
+    ran: list[str] = []
+
+    @tracked(id="id", cancellable=True)
+    def stoppable(id: str) -> str:
+        ran.append(id)
+        stoppable.job.cancel(id)
+        current_progress().flush().exit_if_cancelled()
+        return "not reached"
+
+    assert stoppable("7") is None
+    stoppable.job.lock("8")
+    stoppable.job.cancel("8")
+    assert stoppable("8") is None
+    assert ran == ["7"]
+
+
+@pytest.mark.parametrize("raised", [ValueError("boom"), SystemExit(1)])
+def test_what_it_raises_goes_on_untouched(raised: BaseException) -> None:
+    """The queue's own error handling sees the same object."""
+
+    @tracked(id="id")
+    def broken(id: str) -> None:
+        raise raised
+
+    with pytest.raises(type(raised)) as seen:
+        broken("7")
+    assert seen.value is raised
+    assert final(broken, "7").is_failed
+
+
+def test_a_duplicate_call_is_refused() -> None:
+    """As a second delivery by a queue would be."""
+
+    @tracked(id="id")
+    def recursive(id: str) -> None:
+        recursive(id)
+
+    with pytest.raises(JobAlreadyProcessing):
+        recursive("7")
+
+
+def test_ids_come_from_arguments_callables_tasks_or_chance() -> None:
+    """By name, with defaults; by a function of the arguments; the queue's task id; or else a fresh UUID."""
+
+    @tracked(id="name")
+    def named(other: int, name: str = "default") -> None: ...
+
+    def id_of(number: int, scale: int = 1) -> str:
+        return f"{number}-{scale}"
+
+    @tracked(id=id_of)
+    def computed(number: int, scale: int = 1) -> None: ...
+
+    @tracked
+    def anonymous() -> None: ...
+
+    named(1)
+    named(1, "given")
+    computed(3, scale=4)
+    assert {state.id for state in named.job.list()} == {"default", "given"}
+    assert final(computed).id == "3-4"
+    anonymous()
+    anonymous()
+    assert len({state.id for state in anonymous.job.list()}) == 2
+    with queue_task(QueueTask(id="task-7")):
+        anonymous()
+    assert final(anonymous, "task-7").is_completed
+
+
+def test_an_id_that_is_none_is_an_error_at_the_call() -> None:
+    """And the function is not called, nor anything stored."""
+
+    @tracked(id="product")
+    def refresh(product: object) -> None:
+        raise AssertionError("not reached")
+
+    with pytest.raises(TypeError, match="id must be a string, a whole number or a UUID"):
+        refresh(object())
+    with pytest.raises(ValueError, match="id must be 1 to 200 printable characters"):
+        refresh("")
+    with pytest.raises(TypeError, match="missing a required argument: 'product'"):
+        refresh()  # type: ignore[call-arg] # pyright: ignore[reportCallIssue]
+    assert refresh.job.list() == []
+
+
+@pytest.mark.parametrize(
+    ("options", "error", "message"),
+    [
+        ({"id": "produkt"}, TypeError, r"id='produkt' names no argument of .*refresh\(product, args, options\)"),
+        ({"id": "args"}, TypeError, "names no argument"),
+        ({"id": "options"}, TypeError, "names no argument"),
+        ({"id": 7}, TypeError, "id= takes the name of an argument or a function"),
+        ({"cancellable": 2}, ValueError, "cancellable must be"),
+        ({"name": "a\nb"}, ValueError, "job name must be"),
+        ({"ttl": -1}, ValueError, "ttl must be more than 0"),
+    ],
+)
+def test_wrong_options_are_an_error_where_they_stand(
+    options: dict[str, Any], error: type[Exception], message: str
+) -> None:
+    """At the decoration, not at the first call."""
+
+    def refresh(product: int, *args: int, **options: int) -> None: ...
+
+    with pytest.raises(error, match=message):
+        tracked(**options)(refresh)
+
+
+def test_what_cannot_be_tracked_is_refused() -> None:
+    """Generators have no run, and a class has ProgressJob."""
+
+    def generator() -> Iterator[int]:
+        yield 1
+
+    async def agenerator() -> AsyncIterator[int]:
+        yield 1
+
+    wrong: Any
+    for wrong, message in ((generator, "generator"), (agenerator, "generator"), (int, "ProgressJob"), (7, "function")):
+        with pytest.raises(TypeError, match=message):
+            tracked(wrong)
+
+
+def test_two_functions_cannot_share_a_name() -> None:
+    """Their states would be mixed up; the same function again, as after a reload, is no other."""
+
+    def define() -> Any:
+        @tracked(name="shared")
+        def first() -> None: ...
+
+        return first
+
+    assert define() is not define()
+    with pytest.raises(ValueError, match=r"second cannot be the job 'shared': that is .*first in .*test_decorator.py"):
+
+        @tracked(name="shared")
+        def second() -> None: ...
+
+    elsewhere = Tracker("memory://")
+
+    @tracked(name="shared", tracker=elsewhere)
+    def third() -> None: ...
+
+    with isolated_tracker():
+
+        @tracked(name="shared")
+        def fourth() -> None: ...
+
+
+def test_it_works_under_another_decorator() -> None:
+    """As under a queue's own: what wraps it finds the function and its job."""
+
+    def task(function: Callable[..., Any]) -> Callable[..., Any]:
+        @functools.wraps(function)
+        def send(*args: Any, **kwargs: Any) -> Any:
+            return function(*args, **kwargs)
+
+        return send
+
+    @task
+    @tracked(id="number", store_result=True)
+    def triple(number: int) -> int:
+        return number * 3
+
+    assert triple(7) == 21
+    assert final(triple, 7).result == 21
+
+
+def test_a_result_that_cannot_be_stored_fails_the_run() -> None:
+    """The call says so, rather than that the result is lost in silence."""
+
+    @tracked(id="id", store_result=True)
+    def unstorable(id: str) -> object:
+        return object()
+
+    with pytest.raises(TypeError, match="result cannot be stored as JSON"):
+        unstorable("7")
+    assert final(unstorable, "7").is_failed
+
+
+def test_the_job_does_not_depend_on_the_store(monkeypatch: pytest.MonkeyPatch) -> None:
+    """With the store away from beginning to end the function runs, and returns what it returns."""
+    monkeypatch.setattr("job_progress.reporter.SETTLE_WITHIN", 0.01)
+    store = ObservedStore()
+    store.away = True
+    tracker = Tracker(store)
+
+    @tracked(tracker=tracker)
+    def independent() -> int:
+        for _ in current_progress().track(range(1000), checkpoint=True):
+            pass
+        return 42
+
+    assert independent() == 42
+    with pytest.raises(StoreUnavailable):
+        independent.job.list()
+    tracker.close()
+
+
+def test_other_peoples_job_cancelled_is_not_swallowed() -> None:
+    """A run catches its own cancellation, not one that speaks of another run."""
+    other = JobState(job="other", id="1", token="other")
+
+    @tracked(id="id")
+    def caught(id: str) -> None:
+        raise JobCancelled
+
+    @tracked(id="id")
+    def passing(id: str) -> None:
+        raise JobCancelled("another's", other)
+
+    caught("7")
+    with pytest.raises(JobCancelled, match="another's"):
+        passing("7")
+    assert (final(caught, "7").status, final(passing, "7").status) == ("cancelled", "cancelled")
+
+
+def test_it_can_be_called_by_name_in_another_process() -> None:
+    """A spawned process finds the function where it was defined."""
+    with multiprocessing.get_context("spawn").Pool(1) as pool:
+        assert pool.apply_async(double, (4,)).get(30) == 8
+
+
+def test_a_thread_pool_of_calls() -> None:
+    """Each call has a progress of its own."""
+    barrier = threading.Barrier(8)
+    seen: list[Progress] = []
+
+    @tracked(id="number")
+    def parallel(number: int) -> None:
+        barrier.wait()
+        seen.append(current_progress().update(number / 10))
+        barrier.wait()
+        assert current_progress().state.progress == number / 10
+
+    threads = [threading.Thread(target=parallel, args=(number,)) for number in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(set(map(id, seen))) == 8
+    assert {state.status for state in parallel.job.list()} == {"completed"}

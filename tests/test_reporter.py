@@ -1,0 +1,367 @@
+"""The thread that publishes: when it writes, how often, and what it does when the store is away."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Iterator
+from itertools import pairwise
+from time import monotonic
+
+import pytest
+
+from job_progress import Job, JobAlreadyProcessing, JobState, Progress, Tracker
+from job_progress import reporter as reporter_module
+from job_progress.errors import JobCancelled
+from tests.observed_store import ObservedStore
+from tests.waiting import eventually
+
+
+@pytest.fixture
+def store() -> ObservedStore:
+    """A store that counts."""
+    return ObservedStore()
+
+
+@pytest.fixture
+def tracker(store: ObservedStore) -> Iterator[Tracker]:
+    """A tracker on it."""
+    tracker = Tracker(store, heartbeat=0.5, stalled_after=5)
+    yield tracker
+    tracker.close()
+
+
+@pytest.fixture
+def job(tracker: Tracker) -> Job:
+    """A job of its."""
+    return Job("job", cancellable=True, tracker=tracker)
+
+
+def stored(job: Job, id: str = "7") -> JobState:
+    state = job.get(id)
+    assert state is not None
+    return state
+
+
+def test_a_silent_job_costs_two_round_trips(job: Job, store: ObservedStore) -> None:
+    """One at the start and one at the end; three, if its id was pending."""
+    with job.start("7"):
+        pass
+    assert store.round_trips == 2
+    job.lock("8")
+    before = store.round_trips
+    with job.start("8"):
+        pass
+    assert store.round_trips - before == 3
+
+
+def test_the_first_report_after_quiet_is_written_at_once(job: Job, store: ObservedStore) -> None:
+    """Not at the next tick: within a fraction of the interval, each time it was quiet before."""
+    with job.start("7") as progress:
+        for number in range(1, 4):
+            eventually(lambda: progress._run.quiet)
+            store.happened.clear()
+            began = monotonic()
+            progress.update(number / 10)
+            assert store.happened.wait(5)
+            assert store.times[-1] - began < 0.05
+
+
+def test_reports_are_throttled_and_the_newest_wins(job: Job, store: ObservedStore) -> None:
+    """However many reports come, at most one write per interval; and none of the last is lost."""
+    with job.start("7") as progress:
+        until, number = monotonic() + 1.0, 0
+        while monotonic() < until:
+            number += 1
+            progress.update(number % 100 / 100, message=str(number))
+        eventually(lambda: stored(job).message == str(number))
+    writes = store.times[1:-1]
+    assert 8 <= len(writes) <= 12
+    gaps = [later - sooner for sooner, later in pairwise(writes)]
+    assert min(gaps) > 0.075
+
+
+def test_a_tick_is_one_round_trip_for_all_runs(tracker: Tracker, store: ObservedStore) -> None:
+    """A hundred runs that report are one swap of a hundred changes."""
+    jobs = [Job(f"job.{number}", tracker=tracker) for number in range(100)]
+    runs = [run for job in jobs if (run := job.begin("7")) is not None]
+    for run in runs:
+        run.quiet = False  # as if they were reporting already
+        run.position = 0.5
+    store.swaps.clear()
+    runs[0].wake()
+    eventually(lambda: bool(store.swaps))
+    assert [len(changes) for changes in store.swaps] == [100]
+    for run in runs:
+        run.finish(None)
+
+
+def test_nothing_is_written_while_nothing_changes(job: Job, store: ObservedStore) -> None:
+    """The same report again is none, and the thread sleeps."""
+    with job.start("7") as progress:
+        progress.update(0.5).flush()
+        eventually(lambda: progress._run.quiet)
+        written = len(store.swaps)
+        for _ in range(1000):
+            progress.update(0.5)
+        eventually(lambda: progress._run.quiet)
+        assert len(store.swaps) == written
+
+
+def test_heartbeats_keep_a_silent_run_alive(job: Job, store: ObservedStore) -> None:
+    """A run that reports nothing is written once per heartbeat, and shows nothing new."""
+    with job.start("7"):
+        first = stored(job)
+        eventually(lambda: len(store.swaps) >= 3)
+        later = stored(job)
+        assert store.times[2] - store.times[1] == pytest.approx(0.5, abs=0.15)
+        assert first.heartbeat_at is not None
+        assert later.heartbeat_at is not None
+        assert later.heartbeat_at > first.heartbeat_at
+        assert later.updated_at == first.updated_at
+
+
+def test_a_cancel_is_learnt_by_the_next_report(job: Job, store: ObservedStore) -> None:
+    """The conflict brings the news: nobody reads for it."""
+    with job.start("7") as progress:
+        job.cancel("7")
+        loads = store.loads
+        for _ in progress.track(iter(int, 1), checkpoint=True):
+            time.sleep(0.001)
+    assert stored(job).is_cancelled
+    assert store.loads == loads + 1  # the one above
+
+
+def test_a_job_with_checkpoints_learns_of_a_cancel_within_a_second(store: ObservedStore) -> None:
+    """Even if it reports nothing, and the heartbeat is slow."""
+    tracker = Tracker(store, heartbeat=15)
+    job = Job("slow", cancellable=True, tracker=tracker)
+    with job.start("7") as progress:
+        job.cancel("7")
+        began = monotonic()
+        eventually(lambda: progress.cancel_requested, 5)
+        assert monotonic() - began < 1.5
+    tracker.close()
+
+
+def test_updates_do_not_wait_for_a_slow_store(job: Job, store: ObservedStore) -> None:
+    """While a write takes its time, ten thousand reports go through, and the newest is published."""
+    slow, entered = threading.Event(), threading.Event()
+
+    def take_time() -> None:
+        entered.set()
+        slow.wait(5)
+
+    with job.start("7") as progress:
+        store.before_swap = take_time
+        progress.update(0.1)
+        assert entered.wait(5)
+        began = monotonic()
+        for number in range(10_000):
+            progress.update(number / 10_000)
+        assert monotonic() - began < 1
+        store.before_swap = lambda: None
+        slow.set()
+        eventually(lambda: stored(job).progress == 0.9999)
+
+
+def test_a_store_that_is_away_costs_the_job_two_log_lines(
+    job: Job, store: ObservedStore, caplog: pytest.LogCaptureFixture
+) -> None:
+    """One when it goes, one when it is back, when what was reported last is published."""
+    with caplog.at_level(logging.INFO, "job_progress"), job.start("7") as progress:
+        store.away = True
+        for number in range(5):
+            progress.update(number / 10)
+            refused = store.refused
+            eventually(lambda refused=refused: store.refused > refused)  # type: ignore[misc]
+        store.away = False
+        eventually(lambda: stored(job).progress == 0.4)
+    assert [record.getMessage() for record in caplog.records] == [
+        "the store is away; reports are kept until it is back",
+        "this process's memory is back",
+    ]
+
+
+def test_a_defect_of_the_store_does_not_end_the_thread(
+    job: Job, store: ObservedStore, caplog: pytest.LogCaptureFixture
+) -> None:
+    """It is logged with its traceback, and what was reported is published afterwards."""
+    with job.start("7") as progress:
+        store.broken = True
+        progress.update(0.5)
+        eventually(lambda: "a defect" in caplog.text)
+        store.broken = False
+        eventually(lambda: stored(job).progress == 0.5)
+    assert "Traceback" in caplog.text
+
+
+def test_an_end_waits_for_a_store_that_comes_back(job: Job, store: ObservedStore) -> None:
+    """The calling thread tries again, and the state is right when the function has returned."""
+    with job.start("7"):
+        store.away = True
+        threading.Timer(0.3, lambda: setattr(store, "away", False)).start()
+    assert stored(job).is_completed
+
+
+def test_an_end_that_finds_no_store_is_published_later(
+    job: Job, store: ObservedStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """After a bounded wait the job goes on, and the thread goes on trying."""
+    monkeypatch.setattr(reporter_module, "SETTLE_WITHIN", 0.1)
+    with job.start("7"):
+        store.away = True
+        began = monotonic()
+    assert monotonic() - began < 1
+    store.away = False
+    eventually(lambda: stored(job).is_completed)
+
+
+def test_an_end_that_nobody_takes_is_given_up(
+    job: Job, store: ObservedStore, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """No retry is without a bound, and the loss is an error in the log."""
+    monkeypatch.setattr(reporter_module, "SETTLE_WITHIN", 0.01)
+    monkeypatch.setattr(reporter_module, "GIVE_UP_AFTER", 0.2)
+    with job.start("7"):
+        store.away = True
+    eventually(lambda: "was never published" in caplog.text)
+    store.away = False
+    assert stored(job).is_processing
+
+
+def test_a_flush_that_finds_no_store_does_not_fail_the_job(
+    job: Job, store: ObservedStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It gives up waiting; the thread publishes what was reported when the store is back."""
+    monkeypatch.setattr(reporter_module, "SETTLE_WITHIN", 0.01)
+    with job.start("7") as progress:
+        store.away = True
+        progress.update(0.5).flush()
+        store.away = False
+        eventually(lambda: stored(job).progress == 0.5)
+
+
+def test_a_run_begins_while_the_store_is_away(job: Job, store: ObservedStore) -> None:
+    """The job runs, and the store learns of the start, with owner and metadata of the lock, when it is back."""
+    job.lock("7", owner="ada", meta={"file": "a.csv"})
+    store.away = True
+    with job.start("7") as progress:
+        progress.update(0.5).set(rows=3)
+        store.away = False
+        eventually(lambda: stored(job).is_processing)
+        state = stored(job)
+        assert (state.progress, state.owner, state.meta) == (0.5, "ada", {"file": "a.csv", "rows": 3})
+    assert (stored(job).status, stored(job).attempt) == ("completed", 1)
+
+
+def test_a_late_start_that_was_cancelled_meanwhile_is_swallowed(job: Job, store: ObservedStore) -> None:
+    """The run learns of it at its next checkpoint, and the start that was owed has come."""
+    job.lock("7")
+    job.cancel("7")
+    store.away = True
+    with job.start("7") as progress:
+        store.away = False
+        eventually(lambda: progress._run.cancel_requested)
+        assert progress.cancel_requested
+        progress.exit_if_cancelled()
+    assert stored(job).is_cancelled
+    with job.start("7"):
+        assert stored(job).is_processing
+
+
+def test_a_late_start_leaves_another_run_alone(job: Job, tracker: Tracker, store: ObservedStore) -> None:
+    """Two that could not see each other: the one that the store knew first goes on, the other stops writing."""
+    with job.start("7") as first:
+        first.update(0.3).flush()
+        store.away = True
+        second = job.begin("7")
+        assert second is not None
+        store.away = False
+        eventually(lambda: second.lost)
+        Progress(second).update(0.9).flush()
+        second.finish(None)
+        assert (stored(job).status, stored(job).progress) == ("processing", 0.3)
+
+
+def test_a_superseded_run_cannot_write(job: Job, store: ObservedStore, caplog: pytest.LogCaptureFixture) -> None:
+    """After a reset from outside it finds out at its next flush, stops, and leaves the new state alone."""
+    with job.start("7") as progress:
+        store.delete(["job:7"])
+        job.lock("7")
+        progress.update(0.9).flush()
+        assert progress.cancel_requested
+        with pytest.raises(JobCancelled):
+            progress.exit_if_cancelled()
+        progress.complete(result="late")
+    assert (stored(job).status, stored(job).result) == ("pending", None)
+    assert "now belongs to another run or lock" in caplog.text
+
+
+def test_a_forgotten_run_is_written_anew(job: Job, store: ObservedStore) -> None:
+    """The store lost its data, as after a restart without them: the next write brings the state back."""
+    with job.start("7") as progress:
+        progress.update(0.5).flush()
+        store.delete(["job:7"])
+        assert job.get("7") is None
+        progress.update(0.6).flush()
+        assert (stored(job).progress, stored(job).attempt) == (0.6, 1)
+    assert stored(job).is_completed
+
+
+def test_a_store_that_went_back_in_time_is_brought_forward(job: Job, store: ObservedStore) -> None:
+    """As after a restart from an older copy, in which the run had not begun."""
+    job.lock("7")
+    old = store._held["job:7"]
+    with job.start("7") as progress:
+        progress.update(0.5).flush()
+        store._held["job:7"] = old
+        progress.update(0.6).flush()
+        assert (stored(job).status, stored(job).progress) == ("processing", 0.6)
+
+
+def test_an_unreadable_record_counts_as_missing(
+    job: Job, store: ObservedStore, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Nobody stumbles over it, and the next write replaces it."""
+    with job.start("7") as progress:
+        change, expires = store._held["job:7"]
+        broken = type(change)(**{name: getattr(change, name) for name in change.__struct_fields__} | {"value": b"{"})
+        store._held["job:7"] = (broken, expires)
+        assert job.get("7") is None
+        assert "unreadable" in caplog.text
+        progress.update(0.5).flush()
+        assert stored(job).progress == 0.5
+
+
+def test_closing_a_tracker_ends_its_thread(job: Job, tracker: Tracker) -> None:
+    """And a later run starts it again."""
+    with job.start("7"):
+        thread = tracker.reporter._thread
+        assert thread is not None
+        assert thread.daemon
+        tracker.close()
+        assert not thread.is_alive()
+    with job.start("8") as progress:
+        progress.update(0.5)
+        eventually(lambda: stored(job, "8").progress == 0.5)
+
+
+def test_estimates_are_published(job: Job) -> None:
+    """A run that counts steadily shows its rate, and how long it will take."""
+    with job.start("7") as progress:
+        items = progress.track(range(10_000))
+        for _ in items:
+            time.sleep(0.002)
+            state = stored(job)
+            if state.eta is not None and state.rate is not None and (state.completed or 0) > 200:
+                break
+        assert 100 < state.rate < 500  # type: ignore[operator]
+        assert 15 < state.eta.total_seconds() < 100  # type: ignore[union-attr]
+
+
+def test_a_second_start_of_an_unpublished_end_is_refused(job: Job, store: ObservedStore) -> None:
+    """As long as the store shows a live run, nobody else starts."""
+    with job.start("7"), pytest.raises(JobAlreadyProcessing):
+        job.begin("7")

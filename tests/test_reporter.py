@@ -10,6 +10,7 @@ from itertools import pairwise
 from time import monotonic
 
 import pytest
+from msgspec import structs
 
 from job_progress import Job, JobAlreadyProcessing, JobState, Progress, Tracker
 from job_progress import reporter as reporter_module
@@ -327,7 +328,7 @@ def test_an_unreadable_record_counts_as_missing(
     """Nobody stumbles over it, and the next write replaces it."""
     with job.start("7") as progress:
         change, expires = store._held["job:7"]
-        broken = type(change)(**{name: getattr(change, name) for name in change.__struct_fields__} | {"value": b"{"})
+        broken = structs.replace(change, value=b"{")
         store._held["job:7"] = (broken, expires)
         assert job.get("7") is None
         assert "unreadable" in caplog.text

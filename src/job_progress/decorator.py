@@ -36,17 +36,7 @@ def tracked(function: Callable[P, R], /) -> TrackedFunction[P, R]: ...
 def tracked(
     *,
     name: str | None = None,
-    id: str | None = None,
-    cancellable: bool | float = False,
-    ttl: float | None = None,
-    tracker: Tracker | None = None,
-    store_result: bool = False,
-) -> Callable[[Callable[P, R]], TrackedFunction[P, R]]: ...
-@overload
-def tracked(
-    *,
-    name: str | None = None,
-    id: Callable[P, object],
+    id: str | Callable[..., object] | None = None,
     cancellable: bool | float = False,
     ttl: float | None = None,
     tracker: Tracker | None = None,

@@ -88,7 +88,7 @@ def test_a_message_is_one_that_can_be_stored(progress: Progress) -> None:
     assert progress.update(message="x" * 5000).state.message == "x" * 999 + "…"
     assert progress.update(message="caf\udce9.csv").state.message == "caf?.csv"
     with pytest.raises(TypeError, match="message must be a string, not 7"):
-        progress.update(message=7)  # type: ignore[arg-type]
+        progress.update(message=7)  # type: ignore[arg-type] # pyright: ignore[reportArgumentType]
 
 
 @pytest.mark.parametrize(

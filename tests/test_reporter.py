@@ -352,14 +352,14 @@ def test_closing_a_tracker_ends_its_thread(job: Job, tracker: Tracker) -> None:
 def test_estimates_are_published(job: Job) -> None:
     """A run that counts steadily shows its rate, and how long it will take."""
     with job.start("7") as progress:
-        items = progress.track(range(10_000))
-        for _ in items:
+        for _ in progress.track(range(10_000)):
             time.sleep(0.002)
             state = stored(job)
             if state.eta is not None and state.rate is not None and (state.completed or 0) > 200:
-                break
-        assert 100 < state.rate < 500  # type: ignore[operator]
-        assert 15 < state.eta.total_seconds() < 100  # type: ignore[union-attr]
+                assert 100 < state.rate < 500
+                assert 15 < state.eta.total_seconds() < 100
+                return
+    raise AssertionError("no estimate was published")
 
 
 def test_a_second_start_of_an_unpublished_end_is_refused(job: Job, store: ObservedStore) -> None:

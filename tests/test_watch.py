@@ -76,7 +76,8 @@ def test_a_slow_watcher_skips_to_the_newest(tracker: Tracker) -> None:
         first = next(states)
         for number in range(1, 21):
             progress.update(number / 100).flush()
-        eventually(lambda: tracker._hub._watchers["watched:7"][0].newest.progress == 0.2)  # type: ignore[union-attr]
+        [watcher] = tracker._hub._watchers["watched:7"]
+        eventually(lambda: watcher.newest is not None and watcher.newest.progress == 0.2)
         second = next(states)
         assert (first.progress, second.progress) == (0.0, 0.2)
         assert second.version > first.version
@@ -116,7 +117,7 @@ def test_an_abandoned_watch_leaves_nothing(tracker: Tracker) -> None:
     states = job.watch("7")
     next(states)
     assert tracker._hub._thread is not None
-    states.close()  # type: ignore[attr-defined]
+    states.close()
     eventually(lambda: tracker._hub._thread is None)
     assert tracker._hub._watchers == {}
     assert job.cancel("7") == job.wait("7", timeout=5)

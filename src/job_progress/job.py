@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import AsyncIterator, Collection, Iterator
+from collections.abc import AsyncGenerator, AsyncIterator, Collection, Generator, Iterator
 from contextlib import AbstractAsyncContextManager, AbstractContextManager, asynccontextmanager, contextmanager
 from datetime import timedelta
 from inspect import unwrap
@@ -232,11 +232,11 @@ class Job:
             raise JobCancelled(f"{self.name} {id!r} was cancelled before it started")
         return run
 
-    def watch(self, id: Id, timeout: float | None = None) -> Iterator[JobState]:
+    def watch(self, id: Id, timeout: float | None = None) -> Generator[JobState, None, None]:
         """The states of an execution as they come; see `Tracker.watch`."""
         return self.tracker.watch(self.name, check_name(id, "id"), timeout)
 
-    def awatch(self, id: Id, timeout: float | None = None) -> AsyncIterator[JobState]:
+    def awatch(self, id: Id, timeout: float | None = None) -> AsyncGenerator[JobState, None]:
         """`watch`, without blocking the event loop."""
         return self.tracker.awatch(self.name, check_name(id, "id"), timeout)
 

@@ -34,9 +34,8 @@ class ProgressJob(ABC):
         ttl: float | None = None,
         tracker: Tracker | None = None,
         store_result: bool = False,
-        **others: Any,
     ) -> None:
-        super().__init_subclass__(**others)
+        super().__init_subclass__()
         job_name = name or f"{cls.__module__}.{cls.__qualname__}"
         cls.job = Job(job_name, cancellable=cancellable, ttl=ttl, tracker=tracker)
         cls._stores_result = store_result

@@ -227,21 +227,23 @@ class Run:
 
     def learn(self, record: Record | None, state: JobState | None) -> None:
         """The store held *record*, which reads *state*, instead of what was expected."""
-        self.expected = record.version if record else 0
         if state is None:
             # Forgotten or unreadable there: write anew what is known here, unless this process has
             # slept for so long that another run may have come and gone.
             if self._silence > self.known.settings.stalled_after:
                 self.lose("the process was stopped, and the store has forgotten the run")
-            return
-        if self.start is None and state.version < self.known.version:
-            return  # the store went back in time, as after a restart from an older copy
-        if self.start is None and state.token != self.token:
+                return
+        elif self.start is None and state.version < self.known.version:
+            pass  # the store went back in time, as after a restart from an older copy
+        elif self.start is None and state.token != self.token:
             self.lose(f"{state.job} {state.id!r} now belongs to another run or lock")
             return
-        self.known = state
-        if state.is_cancelling and state.token == self.token:
-            self.cancel_requested = True
+        else:
+            self.known = state
+            if state.is_cancelling and state.token == self.token:
+                self.cancel_requested = True
+        # Last: the other thread may write as soon as it sees this, and must know the above by then.
+        self.expected = record.version if record else 0
 
     def lose(self, why: str) -> None:
         """Write no more, and stop at the next checkpoint."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import os
 from collections import deque
-from collections.abc import AsyncIterator, Callable, Collection, Iterator, Sequence
+from collections.abc import AsyncGenerator, Callable, Collection, Generator, Sequence
 from datetime import timedelta
 from urllib.parse import unquote
 
@@ -180,7 +180,7 @@ class Tracker:
         """`list`, without blocking the event loop."""
         return await in_thread(self.list, job, status, limit, after)
 
-    def watch(self, job: str, id: str, timeout: float | None = None) -> Iterator[JobState]:
+    def watch(self, job: str, id: str, timeout: float | None = None) -> Generator[JobState, None, None]:
         """The state now, then each newer one that there is time for, up to and including the final one.
 
         An id that the store does not know is waited for. If the run dies, its last state comes
@@ -197,7 +197,7 @@ class Tracker:
         """
         return self._hub.states(self._key_of(job, id), f"{job} {id!r}", timeout)
 
-    def awatch(self, job: str, id: str, timeout: float | None = None) -> AsyncIterator[JobState]:
+    def awatch(self, job: str, id: str, timeout: float | None = None) -> AsyncGenerator[JobState, None]:
         """`watch`, without blocking the event loop."""
         return self._hub.astates(self._key_of(job, id), f"{job} {id!r}", timeout)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from collections.abc import AsyncGenerator, Callable, Generator, Iterator, Sequence
 from contextlib import contextmanager
 from time import monotonic
 
@@ -78,7 +78,7 @@ class Hub:
                         del self._watchers[key]
             self._wake.set()
 
-    def states(self, key: str, name: str, timeout: float | None) -> Iterator[JobState]:
+    def states(self, key: str, name: str, timeout: float | None) -> Generator[JobState, None, None]:
         """The state below *key* now, then newer ones up to the final one; see `Tracker.watch`."""
         deadline = None if timeout is None else monotonic() + timeout
         changed = threading.Event()
@@ -93,7 +93,7 @@ class Hub:
                 elif not changed.wait(None if deadline is None else max(deadline - monotonic(), 0.0)):
                     raise _not_in_time(name, timeout, seen)
 
-    async def astates(self, key: str, name: str, timeout: float | None) -> AsyncIterator[JobState]:
+    async def astates(self, key: str, name: str, timeout: float | None) -> AsyncGenerator[JobState, None]:
         """`states`, without blocking the event loop."""
         import asyncio
 

@@ -1,0 +1,36 @@
+"""What tests of several places need."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.processes.child import Child, Launch
+
+
+@pytest.fixture
+def sqlite_file(tmp_path: Path) -> Path:
+    """Where a store's file may be made; its folder exists."""
+    return tmp_path / "states.db"
+
+
+@pytest.fixture
+def sqlite_url(sqlite_file: Path) -> str:
+    """The URL of a store that does not exist yet."""
+    return f"sqlite:///{sqlite_file}"
+
+
+@pytest.fixture
+def launch() -> Iterator[Launch]:
+    """Start other processes, each running a function of `tests.processes.bodies`; all end with the test."""
+    children: list[Child] = []
+
+    def start(body: Callable[..., None], *arguments: object) -> Child:
+        children.append(Child(body, *arguments))
+        return children[-1]
+
+    yield start
+    for child in children:
+        child.clean_up()

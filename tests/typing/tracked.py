@@ -1,0 +1,71 @@
+"""Never run: read by mypy and pyright. Right use passes, and what is ignored here is an error to both."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Coroutine
+from typing import Any, assert_type
+
+from job_progress import Job, JobState, Progress, ProgressJob, configure, current_progress, tracked
+from job_progress.testing import run_job
+
+
+@tracked
+def plain(path: str, *, rows: int = 0) -> int:
+    return rows
+
+
+@tracked(id="path", cancellable=0.5, store_result=True)
+def optioned(path: str) -> str:
+    return path
+
+
+@tracked(id=lambda path: path)
+async def asynchronous(path: str) -> bytes:
+    return path.encode()
+
+
+class Import(ProgressJob, cancellable=0.75, name="import", ttl=60):
+    def get_progress_id(self) -> str:
+        return "7"
+
+    def handle_with_progress(self) -> None:
+        assert_type(self.progress(), Progress)
+
+
+assert_type(plain("a", rows=1), int)
+assert_type(optioned("a"), str)
+assert_type(plain.job, Job)
+assert_type(plain.job.get("7"), JobState | None)
+assert_type(Import.job, Job)
+assert_type(Import.get_progress("7"), JobState | None)
+assert_type(current_progress().update(0.5, message="x"), Progress)
+assert_type(list(current_progress().track(["a"])), list[str])
+assert_type(run_job(plain, "a").returned, int | None)
+assert_type(current_progress().update(0.5).flush().state.progress, float | None)
+
+
+async def twins() -> None:
+    assert_type(await asynchronous("a"), bytes)
+    assert_type(await plain.job.aget("7"), JobState | None)
+    async for state in plain.job.awatch("7"):
+        assert_type(state, JobState)
+    coroutine: Coroutine[Any, Any, bytes] = asynchronous("a")
+    awaitable: Awaitable[bytes] = coroutine
+    assert_type(await awaitable, bytes)
+
+
+# Misuse.
+plain(7)  # type: ignore[arg-type] # pyright: ignore[reportArgumentType]
+plain("a", row=1)  # type: ignore[call-arg] # pyright: ignore[reportCallIssue]
+tracked(names="x")  # type: ignore[call-overload] # pyright: ignore[reportCallIssue]
+tracked(id=7)  # type: ignore[call-overload] # pyright: ignore[reportArgumentType]
+current_progress().update("0.5")  # type: ignore[arg-type] # pyright: ignore[reportArgumentType]
+current_progress().update(0.5, message=7)  # type: ignore[arg-type] # pyright: ignore[reportArgumentType]
+plain.job.lock("7", owner=7)  # type: ignore[arg-type] # pyright: ignore[reportArgumentType]
+plain.job.get(1.5)  # type: ignore[arg-type] # pyright: ignore[reportArgumentType]
+configure(stor="memory://")  # type: ignore[call-arg] # pyright: ignore[reportCallIssue]
+configure(ttl="60")  # type: ignore[arg-type] # pyright: ignore[reportArgumentType]
+
+
+class Wrong(ProgressJob, cancelable=True):  # type: ignore[call-arg] # pyright: ignore[reportGeneralTypeIssues, reportCallIssue]
+    ...

@@ -321,7 +321,14 @@ def test_wrong_results_are_an_error_at_the_call(
     with pytest.raises(error, match=message):
         progress.update(result=wrong)
     with pytest.raises(error, match=message):
+        progress.update(0.9, message="after", result=wrong)
+    with pytest.raises(error, match=message):
+        progress.update_with_steps(9, 10, result=wrong)
+    with pytest.raises(error, match=message):
         progress.complete(result=wrong)
+    with pytest.raises(ValueError, match="NaN"):
+        progress.update(math.nan, message="after")
+    assert (progress.state.progress, progress.state.message) == (0.0, None)
     assert (progress.state.result, progress.state.status) == ("before", "processing")
 
 
@@ -415,7 +422,7 @@ def test_every_way_to_pass_the_threshold_latches_it(report: str, job_progress_tr
             progress.advance()
         else:
             progress.update_with_steps(1, 2)
-        progress.flush().update(0.1).flush()
+        progress.update(0.1).flush()
         with pytest.raises(JobNotCancellable, match="point of no return"):
             job.cancel(report)
 

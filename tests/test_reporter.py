@@ -45,6 +45,10 @@ def stored(job: Job, id: str = "7") -> JobState:
     return state
 
 
+def reported(state: JobState) -> tuple[float | None, int | None, int | None]:
+    return state.progress, state.completed, state.total
+
+
 def test_a_silent_job_costs_two_round_trips(job: Job, store: ObservedStore) -> None:
     """One at the start and one at the end; three, if its id was pending."""
     with job.start("7"):
@@ -298,6 +302,40 @@ def test_a_superseded_run_cannot_write(job: Job, store: ObservedStore, caplog: p
         progress.complete(result="late")
     assert (stored(job).status, stored(job).result) == ("pending", None)
     assert "now belongs to another run or lock" in caplog.text
+
+
+def test_neither_thread_of_a_superseded_run_can_write(job: Job, store: ObservedStore) -> None:
+    """Both the reporter and a flush learn of it at the same time, over and over: the lock always stands."""
+    for number in range(200):
+        with job.start(number) as progress:
+            store.delete([f"job:{number}"])
+            locked = job.lock(number)
+            progress.update(0.9).flush()
+        assert job.get(number) == locked
+
+
+def test_reports_from_many_threads_are_never_left_unpublished(job: Job) -> None:
+    """Whichever way four threads report, going quiet in between: the last of it is in the store soon."""
+    with job.start("7") as progress:
+        parts = progress.split(4)
+
+        def report(number: int) -> None:
+            for step in range(200):
+                parts[number].update(step / 200)
+                parts[number].advance(step % 3)
+                for _ in parts[number].track(range(3)):
+                    pass
+
+        for _ in range(5):
+            threads = [threading.Thread(target=report, args=(number,)) for number in range(4)]
+            for thread in threads:
+                thread.start()
+            for thread in threads:
+                thread.join()
+            progress.update(0.123).advance()
+            last = progress.state
+            eventually(lambda last=last: reported(stored(job)) == reported(last), 2)  # type: ignore[misc]
+            eventually(lambda: progress._run.quiet, 2)
 
 
 def test_a_forgotten_run_is_written_anew(job: Job, store: ObservedStore) -> None:

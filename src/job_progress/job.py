@@ -6,7 +6,6 @@ import sys
 from collections.abc import AsyncGenerator, AsyncIterator, Collection, Generator, Iterator
 from contextlib import AbstractAsyncContextManager, AbstractContextManager, asynccontextmanager, contextmanager
 from datetime import timedelta
-from inspect import unwrap
 from typing import Any
 from uuid import UUID
 
@@ -38,8 +37,7 @@ def claim(name: str, definition: Any, tracker: Tracker | None) -> None:
         ValueError: Another definition bears it: their states would be mixed up.
     """
     claimed = _claimed if tracker is None else tracker.claimed
-    code = getattr(unwrap(definition), "__code__", None)
-    file = code.co_filename if code else getattr(sys.modules.get(definition.__module__), "__file__", None)
+    file = getattr(sys.modules.get(definition.__module__), "__file__", None)
     bearer = (file or definition.__module__, definition.__qualname__)
     other = claimed.setdefault(name, bearer)
     if other != bearer:

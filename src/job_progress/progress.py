@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Sequence, Sized
 from contextlib import asynccontextmanager, contextmanager
 from contextvars import ContextVar
-from math import fsum, inf, isfinite, isnan
+from math import fsum, isfinite, isnan
 from operator import index
-from threading import get_ident
 from typing import Any, TypeVar
 
 from msgspec import UNSET, UnsetType
@@ -31,7 +30,7 @@ class Progress:
     of it.
     """
 
-    __slots__ = ("_base", "_count", "_is_part", "_run", "_size")
+    __slots__ = ("_base", "_count", "_is_part", "_ones", "_run", "_size")
 
     def __init__(self, run: Run, base: float = 0.0, size: float = 1.0, *, is_part: bool = False) -> None:
         """Jobs get theirs from `current_progress` or `Job.start`, and parts from `part` and `split`."""
@@ -40,6 +39,7 @@ class Progress:
         self._size = size
         self._is_part = is_part
         self._count = Count(base, size, None)
+        self._ones = self._count.ones
 
     def update(
         self,
@@ -64,26 +64,31 @@ class Progress:
             ValueError: *fraction* is NaN, or *result* is too large.
         """
         run = self._run
-        if fraction is None:
-            run.position = None
-        elif fraction is not UNSET:
-            try:
-                if not 0.0 <= fraction <= 1.0:
-                    if isnan(fraction):
-                        raise ValueError("progress is a number from 0 to 1, or None, not NaN")
-                    fraction = 0.0 if fraction < 0 else 1.0
-                run.position = fraction = self._base + self._size * fraction
-            except TypeError:
-                raise TypeError(f"progress is a number from 0 to 1, or None, not {fraction!r}") from None
-            if fraction >= run.threshold:
-                run.threshold = -inf
-        if message is not None:
-            run.message = line(message, "message", MESSAGE_LENGTH)
-        if result is not UNSET:
-            run.result = plain(result, "result", run.limit)
-        if run.quiet:
-            run.wake()
+        if message is not None or result is not UNSET:
+            if fraction is not None and fraction is not UNSET:
+                _clamped(fraction)  # all is checked before anything is written
+            self._describe(message, result)
+        try:
+            if not 0.0 <= fraction <= 1.0:  # type: ignore[operator] # pyright: ignore[reportOperatorIssue]
+                fraction = _clamped(fraction)  # type: ignore[arg-type] # pyright: ignore[reportArgumentType]
+            run.position = self._base + self._size * fraction  # type: ignore[operator] # pyright: ignore[reportOperatorIssue]
+            run.followed = None
+        except TypeError:
+            if fraction is None:
+                run.position = run.followed = None
+            elif fraction is not UNSET:
+                _clamped(fraction)
+        if run.alert:
+            run.look()
         return self
+
+    def _describe(self, message: str | None, result: Any) -> None:
+        text = None if message is None else line(message, "message", MESSAGE_LENGTH)
+        value = UNSET if result is UNSET else plain(result, "result", self._run.limit)
+        if text is not None:
+            self._run.message = text
+        if value is not UNSET:
+            self._run.result = value
 
     def update_with_steps(
         self,
@@ -112,8 +117,9 @@ class Progress:
             TypeError, ValueError: A number is out of its range; or as for `update`.
         """
         count = Count(*self._share(base, max), _whole(total, "total"), _whole(completed, "completed"))
-        self._run.position = self._run.count = count
-        return self.update(message=message, result=result)
+        self._describe(message, result)
+        self._run.follow(count)
+        return self
 
     def advance(self, n: int = 1) -> Progress:
         """Count *n* more items as done. No I/O, no lock, and safe from several threads.
@@ -123,20 +129,12 @@ class Progress:
         Raises:
             TypeError, ValueError: *n* is no whole number, or less than 0.
         """
-        if n.__class__ is not int or n < 0:
-            n = _whole(n, "n")
-        count = self._count
-        tallies = count.tallies
-        thread = get_ident()
-        if thread in tallies:
-            tallies[thread] += n
+        if n == 1:
+            next(self._ones)
         else:
-            tallies[thread] = n
-        run = self._run
-        if run.position is not count:
-            run.position = run.count = count
-        if run.quiet:
-            run.wake()
+            self._count.add(_whole(n, "n"))
+        if self._run.followed is not self._count:
+            self._run.follow(self._count)
         return self
 
     @property
@@ -147,9 +145,7 @@ class Progress:
     @total.setter
     def total(self, total: int | None) -> None:
         self._count.total = None if total is None else _whole(total, "total")
-        self._run.position = self._run.count = self._count
-        if self._run.quiet:
-            self._run.wake()
+        self._run.follow(self._count)
 
     def track(
         self,
@@ -180,8 +176,8 @@ class Progress:
         share = self._share(base, max)
         count = Count(*share, None if total is None else _whole(total, "total"))
         run = self._run
-        run.position = run.count = count
-        self.update(message=message)
+        self._describe(message, UNSET)
+        run.follow(count)
         if checkpoint:
             run.checkpoints = True
             iterable = _checked(run, iterable)
@@ -347,10 +343,8 @@ def _counted(run: Run, count: Count, items: Iterator[T]) -> Iterator[T]:
         yield item
         completed += 1
         count.completed = completed
-        if run.position is not count:
-            run.position = run.count = count
-        if run.quiet:
-            run.wake()
+        if run.followed is not count:
+            run.follow(count)
 
 
 def _checked(run: Run, items: Iterable[T]) -> Iterator[T]:
@@ -358,6 +352,15 @@ def _checked(run: Run, items: Iterable[T]) -> Iterator[T]:
         if run.cancel_requested:
             raise run.cancellation()
         yield item
+
+
+def _clamped(fraction: float) -> float:
+    try:
+        if isnan(fraction):
+            raise ValueError("progress is a number from 0 to 1, or None, not NaN")
+    except TypeError:
+        raise TypeError(f"progress is a number from 0 to 1, or None, not {fraction!r}") from None
+    return min(max(fraction, 0.0), 1.0)
 
 
 def _whole(number: int, name: str) -> int:

@@ -180,10 +180,11 @@ class Reporter:
                 return False
             if run.has_news():
                 return True
-            # The flag first, then one more look: a report in between either is seen or wakes us.
-            run.next_tick, run.quiet = 0, True
+            # First rest, then one more look: a report in between either is seen or wakes us.
+            run.next_tick = 0
+            run.rest()
             if run.has_news():
-                run.quiet = False
+                run.quiet = False  # alert stays until the next report, which does no harm
                 return True
         return now >= self._contact_by(run)
 

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import itertools
 import logging
 from contextlib import suppress
 from datetime import datetime
 from math import inf
-from threading import Lock
+from threading import Lock, get_ident
 from time import monotonic
 from typing import Any, Protocol
 
@@ -36,21 +37,34 @@ logger = logging.getLogger("job_progress")
 
 
 class Count:
-    """A counting of items, over a share of the progress."""
+    """A counting of items, over a share of the progress.
 
-    __slots__ = ("base", "completed", "size", "tallies", "total")
+    `completed` is set by an iteration, which is one thread's; `ones` and `add` count for any
+    number of threads.
+    """
+
+    __slots__ = ("_tallies", "base", "completed", "ones", "size", "total")
 
     def __init__(self, base: float, size: float, total: int | None, completed: int = 0) -> None:
         self.base = base
         self.size = size
         self.total = total
         self.completed = completed
-        # One tally per thread: no thread writes another's, so nothing is lost without a lock.
-        self.tallies: dict[int, int] = {}
+        # To take the next of these is one step of the interpreter, and so needs no lock.
+        self.ones = itertools.count()
+        # One tally per thread: no thread writes another's, and so this needs none either.
+        self._tallies: dict[int, int] = {}
+
+    def add(self, n: int) -> None:
+        """Count *n* more."""
+        thread = get_ident()
+        self._tallies[thread] = self._tallies.get(thread, 0) + n
 
     def read(self) -> tuple[int, int | None, float | None]:
         """Items done, items in all, and the progress that makes."""
-        completed = self.completed + sum(self.tallies.copy().values())
+        # The only way to look at an itertools.count without taking from it: "count(7)".
+        ones = int(repr(self.ones)[6:-1])
+        completed = self.completed + ones + sum(self._tallies.copy().values())
         total = self.total
         if total is None:
             return completed, None, None
@@ -77,7 +91,10 @@ class Run:
     Attributes:
         position: The progress: a number, `None`, or the `Count` that it follows from.
         count: The latest counting, which `completed` and `total` show.
+        followed: `count`, if the position follows from it and somebody is looking: as long as it is,
+            counting an item takes no more than its number.
         quiet: Nobody is looking, so a report must wake the publisher.
+        alert: A report must do more than write: `look` for what. Always so while quiet.
         checkpoints: The job has asked whether it was cancelled, and so may ask again.
         cancel_requested: Somebody asked to cancel, or took the id away.
         known: The newest state of this run that is, or should be, in the store.
@@ -99,15 +116,17 @@ class Run:
     ) -> None:
         self.position: float | Count | None = state.progress
         self.count: Count | None = None
+        self.followed: Count | None = None
         self.message: str | None = None
         self.result: Any = None
         self.meta: dict[str, Any] = {}
         self.meta_lock = Lock()
-        self.quiet = publisher is not None
+        self.quiet = self.alert = publisher is not None
         self.checkpoints = False
         self.cancel_requested = False
         cancellable = state.settings.cancellable
         self.threshold = inf if isinstance(cancellable, bool) else cancellable
+        self.alert |= self.threshold != inf
 
         self.publisher = publisher
         self.source = source
@@ -126,7 +145,7 @@ class Run:
         self.next_tick = 0
         self.contact = monotonic()
         self._tried = self.contact
-        self._silence = 0.0
+        self._slept = False  # for so long, since the last contact, that others may have taken this run for dead
         self._pace = Pace()
         self._item_pace = Pace()
         self._paced_count: Count | None = None
@@ -135,9 +154,41 @@ class Run:
 
     def wake(self) -> None:
         """Have the first report after a quiet time published at once. No I/O."""
+        # In the reverse of the order in `rest`, so that never quiet is left without alert.
+        self.alert = self.threshold != inf
         self.quiet = False
         if self.publisher is not None:
             self.publisher.wake()
+
+    def rest(self) -> None:
+        """Nobody looks until there is another report, which then wakes the publisher."""
+        self.quiet = True
+        self.alert = True
+        self.followed = None
+
+    def look(self) -> None:
+        """Do what a report asks for besides being written. No I/O."""
+        if self.threshold != inf:
+            self.latch()
+        if self.quiet:
+            self.wake()
+
+    def latch(self) -> None:
+        """Hold on to it if the progress has reached the threshold, by number or by count."""
+        counted = self.count.read()[2] if self.count else None
+        position = counted if isinstance(self.position, Count) else self.position
+        if any(progress is not None and progress >= self.threshold for progress in (position, counted)):
+            self.threshold = -inf
+
+    def follow(self, count: Count) -> None:
+        """From now on the position follows from *count*. No I/O."""
+        if self.threshold != inf:
+            self.latch()  # what the position was until now
+        # In this order: whoever takes `followed` away has set `quiet` before.
+        self.followed = count
+        self.position = self.count = count
+        if self.quiet:
+            self.wake()
 
     def merge_meta(self, meta: dict[str, Any]) -> None:
         """Add *meta* to what the run publishes; see `encoding.plain` for what it raises."""
@@ -148,8 +199,6 @@ class Run:
     def reported(self, now: float | None = None) -> Reported:
         """What the job has reported until now; with the monotonic time, estimates its pace too."""
         position, count = self.position, self.count
-        if isinstance(position, Count):
-            count = position
         completed, total, counted = count.read() if count else (None, None, None)
         progress = counted if isinstance(position, Count) else position
         progress = None if progress is None else min(float(progress), 1.0)
@@ -161,8 +210,8 @@ class Run:
                 self._paced_count, self._item_pace = count, Pace()
             self._item_pace.observe(now, completed)
             speed, rate = self._pace.per_second(), self._item_pace.per_second()
-        if progress is not None and progress >= self.threshold:
-            self.threshold = -inf  # latched
+        if self.threshold != inf:
+            self.latch()
         return Reported(
             progress=progress,
             completed=completed,
@@ -200,7 +249,8 @@ class Run:
         if self.lost:
             return None
         tried, self._tried = self._tried, monotonic()
-        self._silence = self._tried - tried
+        if self._tried - tried > self.known.settings.stalled_after:
+            self._slept = True
         # In this order: if the other thread publishes something newer meanwhile, the version
         # that was read here is no longer the store's, and this is decided again.
         expected, known = self.expected, self.known
@@ -221,6 +271,7 @@ class Run:
     def wrote(self, state: JobState) -> None:
         """The store has *state* now."""
         self.contact = monotonic()
+        self._slept = False
         self.start = None
         if state.version > self.known.version:
             self.known, self.expected = state, state.version
@@ -230,7 +281,7 @@ class Run:
         if state is None:
             # Forgotten or unreadable there: write anew what is known here, unless this process has
             # slept for so long that another run may have come and gone.
-            if self._silence > self.known.settings.stalled_after:
+            if self._slept or monotonic() - self._tried > self.known.settings.stalled_after:
                 self.lose("the process was stopped, and the store has forgotten the run")
                 return
         elif self.start is None and state.version < self.known.version:
@@ -240,6 +291,7 @@ class Run:
             return
         else:
             self.known = state
+            self._slept = False
             if state.is_cancelling and state.token == self.token:
                 self.cancel_requested = True
         # Last: the other thread may write as soon as it sees this, and must know the above by then.

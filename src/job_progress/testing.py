@@ -19,7 +19,7 @@ from job_progress import clock
 from job_progress.default import set_default_tracker
 from job_progress.job import Job, claims_of_its_own
 from job_progress.progress_job import ProgressJob
-from job_progress.run import Run
+from job_progress.run import Count, Run
 from job_progress.state import JobState
 from job_progress.stores.memory import MemoryStore
 from job_progress.tracker import Tracker
@@ -53,6 +53,10 @@ class _ObservedRun(Run):
 
     tracker: _ObservingTracker
     _cancel_requested = False
+
+    def follow(self, count: Count) -> None:
+        super().follow(count)
+        self.followed = None  # so that the next item comes here, too
 
     def wake(self) -> None:
         if not self.reported().is_in(self.tracker.states[-1]):

@@ -1,0 +1,38 @@
+"""What importing the library costs, and what it does not load."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+HEAVY = (
+    "sqlite3",
+    "asyncio",
+    "redis",
+    "psycopg",
+    "typer",
+    "rich",
+    "platformdirs",
+    "pydantic",
+    "django",
+    "pytest",
+    "json",
+)
+
+
+def test_importing_loads_no_driver_and_no_framework() -> None:
+    """Nor what only some processes need: each is imported where it is used."""
+    program = f"import sys, job_progress; print([name for name in {HEAVY} if name in sys.modules])"
+    result = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert result.stdout.strip() == "[]"
+
+
+def test_the_public_names_are_the_contracts() -> None:
+    """No more, no fewer."""
+    import job_progress
+
+    assert set(job_progress.__all__) == {
+        "tracked", "current_progress", "configure", "Tracker", "Progress", "ProgressJob", "Job", "JobState", "JobStatus",
+        "JobCancelled", "JobNotCancellable", "JobAlreadyProcessing", "ProgressError", "StoreUnavailable",
+    }  # fmt: skip
+    assert all(hasattr(job_progress, name) for name in job_progress.__all__)

@@ -1,0 +1,89 @@
+"""Every block of code in the README is run."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+README = (ROOT / "README.md").read_text()
+BLOCKS: list[tuple[str, str]] = re.findall(r"^```(\w+)\n(.*?)^```$", README, re.MULTILINE | re.DOTALL)
+PYTHON = [text for language, text in BLOCKS if language == "python"]
+COMMANDS = [
+    line.removeprefix("$ ").partition("  #")[0].strip()
+    for language, text in BLOCKS
+    if language == "console"
+    for line in text.splitlines()
+]
+
+
+@pytest.fixture
+def environment(tmp_path: Path) -> dict[str, str]:
+    """A new user's: a folder with some input, and a store of its own."""
+    (tmp_path / "products.csv").write_text("one\ntwo\nthree\n")
+    (tmp_path / "shop.py").write_text(PYTHON[0])
+    return os.environ | {
+        "JOB_PROGRESS_STORE": f"sqlite:///{tmp_path}/states.db",
+        "PYTHONPATH": str(tmp_path),
+        "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
+    }
+
+
+def run(command: list[str], folder: Path, environment: dict[str, str]) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        command,
+        cwd=folder,
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        stdin=subprocess.DEVNULL,
+        check=False,
+    )
+
+
+def test_every_block_is_of_a_kind_that_is_run() -> None:
+    """No block escapes by its language."""
+    assert {language for language, _ in BLOCKS} == {"python", "console"}
+    assert README.count("```") == 2 * len(BLOCKS)
+
+
+def test_the_python_blocks_run_in_order(tmp_path: Path, environment: dict[str, str]) -> None:
+    """As one program, in one process, in which all their own assertions hold."""
+    program = tmp_path / "readme.py"
+    program.write_text("\n".join(PYTHON))
+    result = run([sys.executable, str(program)], tmp_path, environment)
+    assert result.returncode == 0, result.stderr
+
+
+def test_the_commands_work(tmp_path: Path, environment: dict[str, str]) -> None:
+    """Those of the library succeed; those of make are targets; what is installed is an extra that exists."""
+    ran = run([sys.executable, "-c", "import shop; shop.import_products('products.csv')"], tmp_path, environment)
+    assert ran.returncode == 0, ran.stderr
+    pyproject = (ROOT / "pyproject.toml").read_text()
+    for command in COMMANDS:
+        words = command.split()
+        if words[0] == "make":
+            result = run([*words, "--dry-run"], ROOT, environment)
+        elif words[:2] == ["pip", "install"]:
+            [extra] = re.findall(r"job-progress\[(\w+)\]", command)
+            assert re.search(rf"^{extra} = \[", pyproject, re.MULTILINE)
+            continue
+        else:
+            assert words[0] == "job-progress"
+            result = run(words, tmp_path, environment)
+        assert result.returncode == 0, (command, result.stdout, result.stderr)
+
+
+def test_the_links_lead_somewhere() -> None:
+    """Files that are linked to exist, and so do the headings."""
+    for target in re.findall(r"\]\(([^)]+)\)", README):
+        if target.startswith("#"):
+            assert re.search(rf"^## {target[1:]}$", README, re.MULTILINE | re.IGNORECASE), target
+        else:
+            assert (ROOT / target).is_file(), target

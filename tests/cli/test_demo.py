@@ -1,0 +1,196 @@
+"""The demo, to its end and through whatever may happen on the way."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import sysconfig
+from pathlib import Path
+
+import pytest
+
+from job_progress import JobState, Tracker
+from job_progress.cli.demo import index
+from tests.cli.command import Command, Started
+from tests.waiting import eventually
+
+LARGE = Path(sysconfig.get_path("stdlib"))
+SMALL = str(LARGE / "json")
+SLOW = str(LARGE / "test")
+"""Long enough at work to be interrupted in the middle of it."""
+
+
+def states(tracker: Tracker) -> list[JobState]:
+    """Those of the demo, the scan first."""
+    return tracker.list()[::-1]
+
+
+def processing(tracker: Tracker) -> list[JobState]:
+    """The shards that are being worked on, once there are two that have got somewhere."""
+
+    def found() -> list[JobState]:
+        busy = [one for one in tracker.list("demo.index", "processing") if one.completed]
+        return busy if len(busy) >= 2 else []
+
+    return eventually(found, 30)
+
+
+def all_gone(demo: Started) -> None:
+    """Neither a process nor a file of the demo is left."""
+    eventually(demo.is_gone, 20)
+    folders = Path(demo.environment["TMPDIR"])
+    eventually(lambda: not list(folders.glob("job-progress-demo-*")), 20)
+
+
+@pytest.fixture
+def temporary(tmp_path: Path) -> str:
+    """Where the demo makes its files."""
+    folder = tmp_path / "temporary"
+    folder.mkdir()
+    return str(folder)
+
+
+@pytest.mark.parametrize("columns", [None, 80])
+def test_it_runs_to_its_end_and_answers_a_search(
+    command: Command, tracker: Tracker, temporary: str, columns: int | None
+) -> None:
+    """Plain lines or live bars, a search in the index at the end, nothing left behind, and 0."""
+    demo = command.start("demo", SMALL, "--search", "decode document", columns=columns, TMPDIR=temporary)
+    assert demo.ends() == 0
+    assert "decoder.JSONDecoder.decode(self, s, _w=WHITESPACE.match), line" in demo.text
+    assert "Return the Python representation of" in demo.text
+    assert ("\x1b" in demo.text) == (columns is not None)
+    assert all(state.is_completed for state in states(tracker))
+    assert [states(tracker)[at].job for at in (0, 1, -1)] == ["demo.scan", "demo.index", "demo.merge"]
+    all_gone(demo)
+
+
+@pytest.mark.parametrize(
+    ("words", "names"),
+    [
+        ("heap push", ["heappush"]),
+        ("heappush", ["heappush", "caller"]),
+        ('"heap', ["heappush"]),
+        ("heap AND (", []),
+        ("no such thing", []),
+        ("", []),
+    ],
+)
+def test_any_words_can_be_searched_for(tmp_path: Path, words: str, names: list[str]) -> None:
+    """They are words, and not a query language; names count more than code, and users are counted."""
+    source, database = tmp_path / "stack.py", tmp_path / "index.db"
+    source.write_text('def heappush(heap):\n    "Push on a heap."\n\ndef caller():\n    heappush([])\n')
+    index.create(database)
+    index.add(database, iter([list(index.entries_of(source, tmp_path))]))
+    hits = index.search(database, words)
+    assert [hit.name for hit in hits] == names
+    assert all(hit.users == (hit.name == "heappush") for hit in hits)
+
+
+def test_files_that_are_no_python_are_passed_over(tmp_path: Path) -> None:
+    """The standard library's tests hold some, in every way to be broken."""
+    for name, content in {"syntax.py": b"def (", "nul.py": b"\0", "encoding.py": b"# coding: x\n\xff"}.items():
+        path = tmp_path / name
+        path.write_bytes(content)
+        assert list(index.entries_of(path, tmp_path)) == []
+
+
+def test_the_commands_it_prints_work(command: Command) -> None:
+    """What it tells to type in another terminal can be typed there."""
+    demo = command.start("demo", SLOW)
+    demo.prints("cancel demo.index")
+    line = re.search(r"^  (.* cancel demo\.index \S+)", demo.text, re.MULTILINE)
+    assert line
+    assert os.system(f"cd / && env -u JOB_PROGRESS_STORE {line[1]} >/dev/null") == 0
+    demo.signal(signal.SIGTERM)
+    demo.ends()
+
+
+def test_a_job_cancelled_from_outside_leaves_the_others_alone(
+    command: Command, tracker: Tracker, temporary: str
+) -> None:
+    """The rest goes on, is searched, and the exit code is 1."""
+    demo = command.start("demo", SLOW, TMPDIR=temporary)
+    eventually(lambda: tracker.list("demo.merge"))  # it is the last to be locked
+    waiting = tracker.list("demo.index", "pending")[:4]
+    assert command("cancel", "demo.index", *(state.id for state in waiting)).returncode == 0
+    assert demo.ends() == 1
+    assert ": the index is not complete." in demo.text
+    assert {str(state.status) for state in states(tracker)} == {"completed", "cancelled"}
+    assert states(tracker)[-1].is_completed
+    assert "Searching them" in demo.text
+    all_gone(demo)
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_cancels_all_jobs(command: Command, tracker: Tracker, temporary: str, number: int) -> None:
+    """Running jobs acknowledge, pending ones never start, no process is left, and the exit code is 130."""
+    demo = command.start("demo", SLOW, TMPDIR=temporary)
+    processing(tracker)
+    os.kill(demo.process.pid, number)
+    assert demo.ends(20) == 130
+    assert {str(state.status) for state in states(tracker)} == {"completed", "cancelled"}
+    assert states(tracker)[-1].is_cancelled
+    assert "Interrupted: " in demo.text
+    all_gone(demo)
+
+
+def test_ctrl_c_in_its_first_moment(command: Command, tracker: Tracker, temporary: str) -> None:
+    """Workers that are still starting die quietly, too."""
+    demo = command.start("demo", SLOW, TMPDIR=temporary)
+    demo.prints("another terminal")
+    demo.signal(signal.SIGINT)
+    assert demo.ends(20) == 130
+    assert "Traceback" not in demo.text
+    all_gone(demo)
+
+
+def test_a_second_ctrl_c_kills(command: Command, tracker: Tracker, temporary: str) -> None:
+    """For a job that would not stop: here, one whose process is stopped."""
+    demo = command.start("demo", SLOW, TMPDIR=temporary)
+    processing(tracker)
+    for worker in demo.workers():
+        os.kill(worker, signal.SIGSTOP)
+    demo.signal(signal.SIGINT)
+    demo.prints("Ctrl-C once more kills")
+    demo.signal(signal.SIGINT)
+    assert demo.ends(30) == 130
+    all_gone(demo)
+
+
+def test_a_killed_worker_is_noticed_at_once(command: Command, tracker: Tracker, temporary: str) -> None:
+    """The demo says which job it was at, goes on with the others, and exits with 1."""
+    demo = command.start("demo", SLOW, TMPDIR=temporary)
+    busy = processing(tracker)
+    os.kill(demo.workers()[0], signal.SIGKILL)
+    demo.prints("was killed by SIGKILL while it ran demo.index")
+    for state in tracker.list("demo.index", "pending"):
+        state.cancel()  # one to go on with is enough
+    assert demo.ends() == 1
+    assert len(tracker.list("demo.index", "completed")) == 1
+    lost = [state for state in states(tracker) if state.is_processing]
+    assert len(lost) == 1
+    assert lost[0].id in {state.id for state in busy}
+    all_gone(demo)
+
+
+def test_without_any_worker_it_ends(command: Command, tracker: Tracker, temporary: str) -> None:
+    """Nothing waits for processes that are gone: what they have not begun is cancelled."""
+    demo = command.start("demo", SLOW, TMPDIR=temporary)
+    processing(tracker)
+    for worker in demo.workers():
+        os.kill(worker, signal.SIGKILL)
+    assert demo.ends(20) == 1
+    assert not any(state.is_pending for state in states(tracker))
+    all_gone(demo)
+
+
+def test_workers_do_not_outlive_a_killed_demo(command: Command, tracker: Tracker, temporary: str) -> None:
+    """They cancel its jobs, stop at the next checkpoint, and remove its files."""
+    demo = command.start("demo", SLOW, TMPDIR=temporary)
+    processing(tracker)
+    demo.process.kill()
+    demo.process.wait()
+    all_gone(demo)
+    assert all(state.is_finished for state in states(tracker))

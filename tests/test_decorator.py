@@ -79,6 +79,11 @@ async def test_async_functions_stay_async() -> None:
         current_progress().update(0.5, message="async")
         return number * 2
 
+    @tracked(id="number")
+    async def secret(number: int) -> int:
+        return number
+
+    assert (await secret(7), final(secret, 7).result) == (7, None)
     assert inspect.iscoroutinefunction(adouble)
     assert (await adouble(1), await adouble(2)) == (2, 4)
     assert (final(adouble, 1).result, final(adouble, 1).message, final(adouble, 2).result) == (2, "async", 4)

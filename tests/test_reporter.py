@@ -404,3 +404,45 @@ def test_a_second_start_of_an_unpublished_end_is_refused(job: Job, store: Observ
     """As long as the store shows a live run, nobody else starts."""
     with job.start("7"), pytest.raises(JobAlreadyProcessing):
         job.begin("7")
+
+
+def test_a_state_that_changes_at_every_write_is_given_time(
+    job: Job, store: ObservedStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """After a bounded number of rounds the end waits, as if the store were away, and is published later."""
+    monkeypatch.setattr(reporter_module, "SETTLE_WITHIN", 0.1)
+
+    def change() -> None:
+        held, expires = store._held["job:7"]
+        store._held["job:7"] = (structs.replace(held, version=held.version + 1), expires)
+
+    with job.start("7"):
+        store.before_swap = change
+    assert stored(job).is_processing
+    store.before_swap = lambda: None
+    eventually(lambda: stored(job).is_completed)
+
+
+def test_a_report_while_going_to_rest_is_seen(job: Job) -> None:
+    """Between the last look and the rest there is no gap in which a report is lost."""
+    with job.start("7") as progress:
+        run = progress._run
+
+        def report_just_then() -> None:
+            del run.rest
+            run.position = 0.7
+            run.rest()
+
+        run.rest = report_just_then  # type: ignore[method-assign]
+        progress.update(0.5)
+        eventually(lambda: stored(job).progress == 0.7, 2)
+
+
+def test_an_older_write_does_not_replace_what_a_run_knows(job: Job) -> None:
+    """Of two threads that published, the one that hears of it later may have been the first."""
+    with job.start("7") as progress:
+        older = progress._run.known
+        progress.update(0.5).flush()
+        newer = progress._run.known
+        progress._run.wrote(older)
+        assert progress._run.known is newer

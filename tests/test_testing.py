@@ -107,3 +107,19 @@ def test_a_queues_task_is_known_inside_only() -> None:
     with queue_task(QueueTask(id="task-7")):
         assert run_job(copy, 1).state.id == "task-7"
     assert run_job(copy, 1).state.id != "task-7"
+
+
+def test_run_job_follows_calls_of_the_job_by_itself() -> None:
+    """Also one that does not start, as it was cancelled before; and checkpoints without a report add no state."""
+
+    @tracked(name="tests.recursive", id="depth", cancellable=True)
+    def recursive(depth: int) -> int:
+        current_progress().exit_if_cancelled().exit_if_cancelled()
+        if depth == 0:
+            recursive.job.lock(1)
+            recursive.job.cancel(1)
+            assert recursive(1) is None
+        return depth
+
+    run = run_job(recursive, 0)
+    assert [(state.id, str(state.status)) for state in run.states] == [("0", "processing"), ("0", "completed")]

@@ -215,3 +215,16 @@ def test_a_store_that_goes_away_later_is_waited_for(
     assert audience.wait()[-1].is_cancelled
     messages = [record.getMessage() for record in caplog.records if record.name == "job_progress"]
     assert messages == ["the store is away; watching goes on when it is back", "this process's memory is back"]
+
+
+def test_a_watch_that_a_forked_child_inherits_can_be_closed_there() -> None:
+    """The watchers stay with the parent; the child's copy of the iterator lets go of nothing."""
+    tracker = Tracker("memory://")
+    job = Job("watched", tracker=tracker)
+    job.lock("7")
+    states = job.watch("7")
+    next(states)
+    inherited, tracker._hub._watchers = tracker._hub._watchers, {}  # as reset_after_fork does
+    states.close()
+    assert list(inherited) == ["watched:7"]
+    eventually(lambda: tracker._hub._thread is None)

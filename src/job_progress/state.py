@@ -251,9 +251,9 @@ class JobState(Struct, frozen=True, omit_defaults=True, kw_only=True, dict=True)
         """
         if not self.is_processing or self.is_stalled or self.progress is None or not self.speed:
             return None
-        left = (1.0 - self.progress) / self.speed
-        if self.updated_at is not None:
-            left -= max((clock.now() - self.updated_at).total_seconds(), 0.0)
+        now = clock.now()
+        since = (now - (self.updated_at or now)).total_seconds()
+        left = (1.0 - self.progress) / self.speed - max(since, 0.0)
         return timedelta(seconds=max(left, 0.0)) if isfinite(left) and left < 1e9 else None
 
     @property

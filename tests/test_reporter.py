@@ -202,6 +202,17 @@ def test_a_defect_of_the_store_does_not_end_the_thread(
     assert "Traceback" in caplog.text
 
 
+def test_a_defect_of_the_store_does_not_fail_the_job(
+    job: Job, store: ObservedStore, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Nor does it hold it up: the thread goes on trying to publish the end."""
+    with job.start("7"):
+        store.broken = True
+    assert "a defect" in caplog.text
+    store.broken = False
+    eventually(lambda: stored(job).is_completed)
+
+
 def test_an_end_waits_for_a_store_that_comes_back(job: Job, store: ObservedStore) -> None:
     """The calling thread tries again, and the state is right when the function has returned."""
     with job.start("7"):

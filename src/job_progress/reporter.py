@@ -95,8 +95,9 @@ class Reporter:
         while True:
             try:
                 self._publish([(run, event)])
-            except StoreUnavailable as error:
-                if monotonic() + pause > deadline:
+            except Exception as error:  # whatever a store does, the job is not to blame
+                if monotonic() + pause > deadline or not isinstance(error, StoreUnavailable):
+                    self._log_defect(error)
                     logger.warning("%s %r: %s; trying on in the background", run.known.job, run.known.id, error)
                     if event is not None:
                         run.final, run.give_up_at = event, monotonic() + GIVE_UP_AFTER
@@ -107,6 +108,10 @@ class Reporter:
             else:
                 run.final = None
                 return
+
+    def _log_defect(self, error: Exception) -> None:
+        if not isinstance(error, StoreUnavailable):
+            logger.error("this is a defect of the store or of job-progress", exc_info=error)
 
     def _publish(self, pairs: Sequence[tuple[Run, RunEvent | None]]) -> None:
         """Bring runs and their ends to the store: one round trip for all, and one more after conflicts.
@@ -150,8 +155,7 @@ class Reporter:
             except Exception as error:  # whatever a store does, the thread lives on
                 if not self._away_until:
                     logger.warning("%s; reports are kept until it is back", error)
-                    if not isinstance(error, StoreUnavailable):
-                        logger.exception("this is a defect of the store or of job-progress")
+                    self._log_defect(error)
                 self._away_until = monotonic() + RETRY_EVERY
                 return RETRY_EVERY
             if self._away_until:
@@ -196,7 +200,7 @@ class Reporter:
     def _sleep(self) -> float | None:
         runs = [run for run in list(self._runs) if not run.ended]
         if not runs:
-            return RETRY_EVERY if self._runs else None
+            return RETRY_EVERY if any(run.final is not None for run in list(self._runs)) else None
         now = monotonic()
         if any(not run.quiet for run in runs):
             return self._flush_interval - now % self._flush_interval

@@ -95,7 +95,7 @@ class Reporter:
         while True:
             try:
                 self._publish([(run, event)])
-            except Exception as error:  # whatever a store does, the job is not to blame
+            except Exception as error:  # noqa: BLE001 - whatever a store does, the job is not to blame
                 if monotonic() + pause > deadline or not isinstance(error, StoreUnavailable):
                     self._log_defect(error)
                     logger.warning("%s %r: %s; trying on in the background", run.known.job, run.known.id, error)
@@ -152,7 +152,7 @@ class Reporter:
         if due:
             try:
                 self._publish(due)
-            except Exception as error:  # whatever a store does, the thread lives on
+            except Exception as error:  # noqa: BLE001 - whatever a store does, the thread lives on
                 if not self._away_until:
                     logger.warning("%s; reports are kept until it is back", error)
                     self._log_defect(error)

@@ -18,7 +18,7 @@ import pydantic
 import pytest
 
 from job_progress import Job, JobCancelled, JobNotCancellable, Progress, Tracker, current_progress
-from job_progress.progress import detached
+from job_progress.current import detached
 
 pytestmark = pytest.mark.usefixtures("job_progress_tracker")
 

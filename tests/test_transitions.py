@@ -5,9 +5,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from msgspec import structs
 
-from job_progress.state import JobState, JobStatus, Settings
-from job_progress.transitions import (
-    TABLE,
+from job_progress.events import (
     Acknowledge,
     Complete,
     Enqueue,
@@ -15,14 +13,14 @@ from job_progress.transitions import (
     Fail,
     FindDead,
     Lock,
-    Refused,
     Report,
     Reported,
     RequestCancel,
     Retry,
     Start,
-    transition,
 )
+from job_progress.state import JobState, JobStatus, Settings
+from job_progress.transitions import TABLE, Refused, transition
 
 NOW = datetime(2030, 1, 1, 12, tzinfo=UTC)
 JUST_NOW = NOW - timedelta(seconds=1)

@@ -7,8 +7,8 @@ from functools import wraps
 from typing import Any, ParamSpec, Protocol, TypeVar, overload
 from uuid import uuid4
 
+from job_progress.current import arunning, running
 from job_progress.job import Job, claim
-from job_progress.progress import arunning, running
 from job_progress.task import current_task
 from job_progress.threads import in_thread
 from job_progress.tracker import Tracker

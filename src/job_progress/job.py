@@ -11,16 +11,17 @@ from uuid import UUID
 
 from msgspec import structs
 
+from job_progress.current import arunning, running
 from job_progress.default import default_tracker
 from job_progress.encoding import plain
 from job_progress.errors import JobCancelled
+from job_progress.events import Enqueue
 from job_progress.names import check_name
-from job_progress.progress import Progress, arunning, running
+from job_progress.progress import Progress
 from job_progress.run import Run
 from job_progress.state import JobState
 from job_progress.threads import in_thread
 from job_progress.tracker import States, Status, Tracker, check_positive
-from job_progress.transitions import Enqueue
 
 Id = str | int | UUID
 

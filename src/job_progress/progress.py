@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Sequence, Sized
-from contextlib import asynccontextmanager, contextmanager
-from contextvars import ContextVar
+from collections.abc import Callable, Iterable, Iterator, Sequence, Sized
 from math import fsum, isfinite, isnan
 from operator import index
 from typing import Any, TypeVar
@@ -13,10 +11,11 @@ from msgspec import UNSET, UnsetType
 
 from job_progress.encoding import MESSAGE_LENGTH, explain, line, plain
 from job_progress.errors import JobNotCancellable
+from job_progress.events import Acknowledge, Complete, Fail
 from job_progress.run import Count, Run
-from job_progress.state import JobState, JobStatus, Settings
+from job_progress.state import JobState
 from job_progress.threads import in_thread
-from job_progress.transitions import Acknowledge, Complete, Fail, describe
+from job_progress.transitions import describe
 
 T = TypeVar("T")
 
@@ -371,62 +370,3 @@ def _whole(number: int, name: str) -> int:
     if whole < 0:
         raise ValueError(f"{name} must not be negative: {number!r}")
     return whole
-
-
-_current: ContextVar[Progress | None] = ContextVar("job_progress_current", default=None)
-
-
-def current_progress() -> Progress:
-    """The `Progress` of the run that is executing in this context.
-
-    Outside of any run it is a detached one, which reports nowhere, so that a job's function can
-    be called plainly. No I/O.
-    """
-    return _current.get() or detached()
-
-
-@contextmanager
-def running(run: Run) -> Iterator[Progress]:
-    """What happens inside is *run*: `current_progress` is its, and so is the way it ends."""
-    progress = Progress(run)
-    reset = _current.set(progress)
-    try:
-        yield progress
-    except BaseException as error:
-        if not run.finish(error):
-            raise
-    else:
-        run.finish(None)
-    finally:
-        _current.reset(reset)
-
-
-@asynccontextmanager
-async def arunning(run: Run) -> AsyncIterator[Progress]:
-    """`running`, without blocking the event loop, and with the end published even if cancelled again."""
-    from asyncio import shield, to_thread
-
-    progress = Progress(run)
-    reset = _current.set(progress)
-    try:
-        yield progress
-    except BaseException as error:
-        if not await shield(to_thread(run.finish, error)):
-            raise
-    else:
-        await shield(to_thread(run.finish, None))
-    finally:
-        _current.reset(reset)
-
-
-def detached() -> Progress:
-    """A `Progress` of no run: it can do all that others can, and nobody sees it."""
-    state = JobState(
-        job="detached",
-        id="detached",
-        token="detached",  # noqa: S106 - guards nothing
-        status=JobStatus.PROCESSING,
-        version=1,
-        settings=Settings(cancellable=True),
-    )
-    return Progress(Run(state))

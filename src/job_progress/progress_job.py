@@ -7,8 +7,9 @@ from abc import ABC, abstractmethod
 from collections.abc import Awaitable
 from typing import Any, ClassVar
 
+from job_progress.current import arunning, current_progress, running
 from job_progress.job import Id, Job, claim
-from job_progress.progress import Progress, arunning, current_progress, running
+from job_progress.progress import Progress
 from job_progress.state import JobState
 from job_progress.threads import in_thread
 from job_progress.tracker import Tracker

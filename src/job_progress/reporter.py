@@ -10,10 +10,10 @@ from time import monotonic, sleep
 from job_progress import clock
 from job_progress.encoding import change_to, state_in
 from job_progress.errors import StoreUnavailable
+from job_progress.events import RunEvent
 from job_progress.fork import reset_in_children
 from job_progress.run import Run
 from job_progress.stores.contract import Store
-from job_progress.transitions import RunEvent
 
 logger = logging.getLogger("job_progress")
 

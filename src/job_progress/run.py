@@ -16,22 +16,12 @@ from msgspec import structs
 from job_progress import clock
 from job_progress.encoding import MAX_RESULT_BYTES, explain, plain
 from job_progress.errors import JobCancelled
+from job_progress.events import Acknowledge, Complete, Fail, Report, Reported, Retry, RunEvent, Start
 from job_progress.pace import Pace
 from job_progress.state import JobState, Source
 from job_progress.stores.contract import Record
 from job_progress.task import current_task
-from job_progress.transitions import (
-    Acknowledge,
-    Complete,
-    Fail,
-    Refused,
-    Report,
-    Reported,
-    Retry,
-    RunEvent,
-    Start,
-    transition,
-)
+from job_progress.transitions import Refused, transition
 
 logger = logging.getLogger("job_progress")
 

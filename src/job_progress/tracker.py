@@ -12,13 +12,14 @@ from urllib.parse import unquote
 from job_progress import clock
 from job_progress.encoding import MAX_RESULT_BYTES, change_to, state_in
 from job_progress.errors import JobAlreadyProcessing, JobNotCancellable, StoreUnavailable
+from job_progress.events import Event, FindDead, Lock, RequestCancel, Start
 from job_progress.names import check_name, key_of
 from job_progress.reporter import Reporter
 from job_progress.run import Run
 from job_progress.state import JobState, JobStatus, Settings, microseconds
 from job_progress.stores import DEFAULT_URL, Store, open_store
 from job_progress.threads import in_thread
-from job_progress.transitions import Event, FindDead, Lock, Refused, RequestCancel, Start, describe, transition
+from job_progress.transitions import Refused, describe, transition
 from job_progress.watch import Hub
 
 logger = logging.getLogger("job_progress")

@@ -13,105 +13,21 @@ from typing import Any
 
 from msgspec import Struct, structs
 
+from job_progress.events import (
+    Acknowledge,
+    Complete,
+    Enqueue,
+    Event,
+    Fail,
+    FindDead,
+    Lock,
+    Report,
+    RequestCancel,
+    Retry,
+    RunEvent,
+    Start,
+)
 from job_progress.state import JobState, JobStatus, microseconds
-
-
-class Reported(Struct, frozen=True, kw_only=True):
-    """What a run has reported so far; the fields are those of `JobState`, `meta` only what it added."""
-
-    progress: float | None = 0.0
-    completed: int | None = None
-    total: int | None = None
-    message: str | None = None
-    result: Any = None
-    meta: dict[str, Any] = {}
-    point_of_no_return: bool = False
-    speed: float | None = None
-    rate: float | None = None
-
-    def is_in(self, state: JobState) -> bool:
-        """Does *state* show all of it already? Estimates alone are not worth a write."""
-        return (
-            self.progress == state.progress
-            and self.completed == state.completed
-            and self.total == state.total
-            and self.message == state.message
-            and self.point_of_no_return == state.point_of_no_return
-            and self.result == state.result
-            and self.meta.items() <= state.meta.items()
-        )
-
-
-# Events. Those that may begin a new life of an id carry `blank`: the state that the job's
-# settings make of it. Those of a run carry its token and what it has reported.
-
-
-class Lock(Struct, frozen=True):
-    """Somebody wants to be the one who dispatches this id."""
-
-    blank: JobState
-
-
-class Enqueue(Struct, frozen=True):
-    """A queue has, or is about to get, a task for this id."""
-
-    blank: JobState
-
-
-class Start(Struct, frozen=True):
-    """A worker begins a run."""
-
-    blank: JobState
-    token: str
-
-
-class RequestCancel(Struct, frozen=True):
-    """Somebody asks to cancel."""
-
-
-class FindDead(Struct, frozen=True):
-    """Somebody looks whether a run that was asked to stop has died instead."""
-
-
-class Report(Struct, frozen=True):
-    """The run reports, or only shows that it is alive."""
-
-    token: str
-    reported: Reported
-
-
-class Complete(Struct, frozen=True):
-    """The run ended well."""
-
-    token: str
-    reported: Reported
-
-
-class Fail(Struct, frozen=True):
-    """The run ended with an error."""
-
-    token: str
-    reported: Reported
-    error: str
-
-
-class Retry(Struct, frozen=True):
-    """The run ended with an error, and the queue will run the job again."""
-
-    token: str
-    reported: Reported
-    error: str
-
-
-class Acknowledge(Struct, frozen=True):
-    """The run stopped because it was cancelled."""
-
-    token: str
-    reported: Reported
-
-
-RunEvent = Report | Complete | Fail | Retry | Acknowledge
-Event = Lock | Enqueue | Start | RequestCancel | FindDead | RunEvent
 
 
 class Refused(Exception):

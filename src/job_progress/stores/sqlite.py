@@ -96,6 +96,7 @@ class SQLiteStore(Store):
         self.path = path.absolute()  # a later chdir must not change which file is meant
         self._prefix = prefix
         self._connection: sqlite3.Connection | None = None
+        self._file: tuple[int, int] | None = None  # which file it is connected to, wherever that is by now
         self._lock = threading.Lock()
         self._next_sweep = 0.0
         self._paused = False
@@ -225,13 +226,21 @@ class SQLiteStore(Store):
     def _use(self, action: Callable[[sqlite3.Connection], T]) -> T:
         with self._lock:
             try:
-                if self._connection is None:
-                    self._connection = _open(self.path)
-                return action(self._connection)
+                return action(self._connect())
             except (sqlite3.Error, OSError) as error:
-                # A file that was removed, replaced or damaged needs a new connection.
+                # A file that was damaged needs a new connection, once it is mended.
                 self._disconnect()
                 raise StoreUnavailable(f"cannot use the SQLite file {self.path}: {error}") from error
+
+    def _connect(self) -> sqlite3.Connection:
+        if self._connection is not None and _identity_of(self.path) != self._file:
+            # SQLite goes on with a file that was removed or replaced, where nobody else would see it.
+            self._disconnect()
+        if self._connection is None:
+            _create(self.path)
+            self._file = _identity_of(self.path)  # before it is opened: what replaces it meanwhile is noticed, too
+            self._connection = _open(self.path)
+        return self._connection
 
 
 class _transaction:  # noqa: N801 - reads as the statement it is
@@ -247,15 +256,26 @@ class _transaction:  # noqa: N801 - reads as the statement it is
         self._connection.execute("COMMIT" if kind is None else "ROLLBACK")
 
 
+def _identity_of(path: Path) -> tuple[int, int] | None:
+    try:
+        found = os.stat(path)  # noqa: PTH116 - at each use, and this is the fastest
+    except FileNotFoundError:
+        return None
+    return found.st_dev, found.st_ino
+
+
 def _places(values: Collection[object]) -> str:
     return ", ".join("?" * len(values))
 
 
-def _open(path: Path) -> sqlite3.Connection:
+def _create(path: Path) -> None:
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     with suppress(FileExistsError):
         # Readable by the user only from its first moment; SQLite gives its side files the same mode.
         os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600))
+
+
+def _open(path: Path) -> sqlite3.Connection:
     deadline = monotonic() + LOCK_TIMEOUT
     while True:
         connection = sqlite3.connect(path, timeout=LOCK_TIMEOUT, isolation_level=None, check_same_thread=False)

@@ -1,0 +1,361 @@
+"""What only the store in an SQLite file does: files, locks, and other processes that come, go and die."""
+
+from __future__ import annotations
+
+import os
+import random
+import re
+import sqlite3
+import stat
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from job_progress import StoreUnavailable
+from job_progress.stores import Record, Store, open_store, sqlite
+from job_progress.testing import frozen_clock
+from tests.processes import bodies
+from tests.processes.child import Launch
+from tests.stores.changes import change, load, put
+
+
+@pytest.fixture
+def store(sqlite_url: str) -> Iterator[Store]:
+    """An empty store; its file is made at the first use."""
+    store = open_store(sqlite_url, "test")
+    yield store
+    store.close()
+
+
+def mode_of(path: Path) -> int:
+    """The permissions of a file or folder."""
+    return stat.S_IMODE(path.stat().st_mode)
+
+
+# The file.
+
+
+def test_nothing_is_made_before_the_first_use(store: Store, sqlite_file: Path) -> None:
+    """Opening and describing touch no file; the description names it."""
+    assert store.describe() == f"SQLite file {sqlite_file}"
+    assert not sqlite_file.exists()
+    store.load(["key"])
+    assert sqlite_file.exists()
+
+
+@pytest.mark.parametrize("umask", [0o000, 0o022, 0o077])
+def test_a_new_file_is_for_its_user_only(tmp_path: Path, umask: int) -> None:
+    """The file, both files at its side and a new folder are closed to others, whatever the umask."""
+    file = tmp_path / "new" / "states.db"
+    store = open_store(f"sqlite:///{file}", "test")
+    before = os.umask(umask)
+    try:
+        put(store, change())
+    finally:
+        os.umask(before)
+    assert mode_of(file.parent) == 0o700
+    assert {path.name: mode_of(path) for path in file.parent.iterdir()} == {
+        "states.db": 0o600,
+        "states.db-wal": 0o600,
+        "states.db-shm": 0o600,
+    }
+    store.close()
+
+
+def test_what_is_there_keeps_its_permissions(store: Store, sqlite_file: Path) -> None:
+    """A folder and a file that somebody has opened to a group stay so, the files at its side follow."""
+    sqlite_file.parent.chmod(0o750)
+    sqlite_file.touch()
+    sqlite_file.chmod(0o660)
+    put(store, change())
+    assert mode_of(sqlite_file.parent) == 0o750
+    assert {mode_of(path) for path in sqlite_file.parent.iterdir()} == {0o660}
+
+
+def test_missing_folders_are_made(tmp_path: Path) -> None:
+    """All folders on the way to the file."""
+    file = tmp_path / "a" / "b" / "states.db"
+    store = open_store(f"sqlite:///{file}", "test")
+    put(store, change())
+    store.close()
+    assert file.exists()
+
+
+def test_it_cannot_push(store: Store) -> None:
+    """An SQLite file tells nobody of changes, and the store says so."""
+    assert store.subscribe(lambda key: None) is None
+
+
+def test_expired_records_are_swept_from_the_file(store: Store, sqlite_url: str, sqlite_file: Path) -> None:
+    """The next process that writes throws away what has expired, below any prefix, and nothing else."""
+    with frozen_clock() as clock:
+        put(store, change("short", lifetime=10), change("long", lifetime=1000))
+        clock.tick(11)
+        other = open_store(sqlite_url, "another")
+        put(other, change("new"))
+        other.close()
+    with sqlite3.connect(sqlite_file) as connection:
+        assert connection.execute("SELECT key FROM states ORDER BY key").fetchall() == [("long",), ("new",)]
+    connection.close()
+
+
+# What can be wrong with it. Each is a function that spoils the place of a file, and gives one that mends it.
+
+Mend = Callable[[], object]
+
+
+def empty(folder: Path) -> None:
+    for path in folder.iterdir():
+        path.unlink()
+
+
+def a_folder_in_its_place(file: Path) -> Mend:
+    file.mkdir()
+    return file.rmdir
+
+
+def a_file_in_place_of_its_folder(file: Path) -> Mend:
+    file.parent.rmdir()
+    file.parent.touch()
+    return file.parent.unlink
+
+
+def no_database(file: Path) -> Mend:
+    file.write_text("These are not the bytes that SQLite looks for, and there are more than a hundred of them. " * 20)
+    return file.unlink
+
+
+def a_newer_layout(file: Path) -> Mend:
+    connection = sqlite3.connect(file)
+    connection.execute("PRAGMA user_version = 99")
+    connection.close()
+
+    return lambda: empty(file.parent)
+
+
+def another_programs_database(file: Path) -> Mend:
+    connection = sqlite3.connect(file)
+    connection.execute("CREATE TABLE states (name TEXT, capital TEXT)")
+    connection.close()
+    return lambda: empty(file.parent)
+
+
+SPOILERS: dict[Callable[[Path], Mend], str] = {
+    a_folder_in_its_place: "unable to open database file",
+    a_file_in_place_of_its_folder: "File exists",
+    no_database: "file is not a database",
+    a_newer_layout: "was made by a newer job-progress (layout 99, this one knows 1)",
+    another_programs_database: "no such column",
+}
+
+
+@pytest.mark.parametrize("spoil", SPOILERS)
+def test_what_is_wrong_is_said_and_may_be_mended(spoil: Callable[[Path], Mend], tmp_path: Path) -> None:
+    """Every method raises `StoreUnavailable`, in one line that names the file; when the cause is gone all is well."""
+    file = tmp_path / "folder" / "states.db"
+    file.parent.mkdir()
+    mend = spoil(file)
+    store = open_store(f"sqlite:///{file}", "test")
+    uses: list[Callable[[], object]] = [
+        lambda: store.load(["key"]),
+        lambda: store.swap([change()]),
+        lambda: store.list(job=None, statuses=None, limit=1, after=None),
+        lambda: store.delete(["key"]),
+    ]
+    for use in uses:
+        with pytest.raises(StoreUnavailable) as unavailable:
+            use()
+        message = str(unavailable.value)
+        assert str(file) in message
+        assert SPOILERS[spoil] in message
+        assert "\n" not in message
+    mend()
+    put(store, change())
+    assert load(store) == Record(1, b"value")
+    store.close()
+
+
+def test_a_layout_of_the_future_is_left_as_it_is(store: Store, sqlite_file: Path) -> None:
+    """A file that only a newer version understands is not changed."""
+    a_newer_layout(sqlite_file)
+    with pytest.raises(StoreUnavailable):
+        store.swap([change()])
+    connection = sqlite3.connect(sqlite_file)
+    assert connection.execute("PRAGMA user_version").fetchone() == (99,)
+    assert connection.execute("SELECT count(*) FROM sqlite_master").fetchone() == (0,)
+    connection.close()
+
+
+def test_a_file_that_is_damaged_while_it_is_open(store: Store, sqlite_file: Path) -> None:
+    """Once it is mended, by putting an empty one in its place, the same store goes on."""
+    put(store, change())
+    store.close()
+    sqlite_file.write_bytes(b"x" * 8192)
+    with pytest.raises(StoreUnavailable, match="not a database"):
+        load(store)
+    sqlite_file.unlink()
+    assert load(store) is None
+    put(store, change())
+
+
+@pytest.mark.parametrize("how", ["removed", "replaced"])
+def test_a_file_that_goes_while_it_is_open(sqlite_url: str, sqlite_file: Path, how: str) -> None:
+    """All who had it open, and those to come, meet in the new one: nobody goes on alone with the old."""
+    stores = [open_store(sqlite_url, "test") for _ in range(3)]
+    for number, store in enumerate(stores[:2]):
+        put(store, change(f"old {number}"))
+    if how == "replaced":
+        replacement = open_store(f"{sqlite_url}.new", "test")
+        put(replacement, change("restored"))
+        replacement.close()
+        for side in ("-wal", "-shm"):  # else SQLite takes them for those of the new file
+            Path(f"{sqlite_file}{side}").unlink()
+        Path(f"{sqlite_file}.new").replace(sqlite_file)
+    else:
+        sqlite_file.unlink()
+    for number, store in enumerate(stores):
+        put(store, change(f"new {number}"))
+    for store in stores:
+        assert load(store, "old 0") is None
+        assert (load(store, "restored") is not None) == (how == "replaced")
+        assert None not in store.load([f"new {number}" for number in range(3)])
+        store.close()
+    assert None not in stores[0].load([f"new {number}" for number in range(3)])
+    stores[0].close()
+
+
+def test_a_place_where_nobody_may_write() -> None:
+    """Where the system allows no files, not even to root, the error names the file."""
+    store = open_store("sqlite:////proc/job-progress/states.db", "test")
+    with pytest.raises(StoreUnavailable, match=re.escape("the SQLite file /proc/job-progress/states.db: [Errno ")):
+        load(store)
+
+
+def test_a_full_disk(launch: Launch, sqlite_url: str, sqlite_file: Path) -> None:
+    """What does not fit raises `StoreUnavailable`, breaks nothing that was there, and may be tried again."""
+    child = launch(bodies.fill_a_disk, sqlite_url)
+    said = child.hear()
+    assert said.startswith(f"cannot use the SQLite file {sqlite_file}: ")
+    assert "disk" in said
+    assert child.hear() == "None"  # the change was made
+    assert child.hear() == "0"  # and no record is missing
+    assert child.ends() == 0
+
+
+# Locks.
+
+
+def test_a_writer_elsewhere_is_waited_for(launch: Launch, store: Store, sqlite_file: Path) -> None:
+    """While another process holds the write lock reads go on; writes wait, and succeed when it lets go."""
+    put(store, change())
+    assert launch(bodies.hold_write_lock, sqlite_file, 1.0).hear() == "held"
+    began = time.monotonic()
+    assert load(store) == Record(1, b"value")
+    assert store.list(job=None, statuses=None, limit=1, after=None) == [Record(1, b"value")]
+    assert time.monotonic() - began < 0.5
+    put(store, change(expected=1, version=2))
+    assert time.monotonic() - began > 0.5
+    store.delete(["key"])
+    assert load(store) is None
+
+
+def test_a_file_is_opened_while_another_writes_to_it(launch: Launch, sqlite_url: str, sqlite_file: Path) -> None:
+    """The first use of a store waits, too."""
+    first = open_store(sqlite_url, "test")
+    put(first, change())
+    first.close()
+    assert launch(bodies.hold_write_lock, sqlite_file, 1.0).hear() == "held"
+    store = open_store(sqlite_url, "test")
+    put(store, change(expected=1, version=2))
+    assert load(store) == Record(2, b"value")
+    store.close()
+
+
+def test_a_new_file_is_made_while_another_writes_to_it(launch: Launch, store: Store, sqlite_file: Path) -> None:
+    """Also where the file is empty still, and its first layout has to wait."""
+    assert launch(bodies.hold_write_lock, sqlite_file, 1.0).hear() == "held"
+    put(store, change())
+    assert load(store) == Record(1, b"value")
+
+
+@pytest.mark.parametrize("opened", [True, False], ids=["opened before", "opened only then"])
+def test_a_lock_that_is_held_for_too_long(
+    launch: Launch, store: Store, sqlite_file: Path, opened: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """After `LOCK_TIMEOUT` a write gives up with `StoreUnavailable`; as soon as the lock is free all is well."""
+    monkeypatch.setattr(sqlite, "LOCK_TIMEOUT", 0.2)
+    if opened:
+        put(store, change())
+    holder = launch(bodies.hold_write_lock, sqlite_file)
+    assert holder.hear() == "held"
+    began = time.monotonic()
+    with pytest.raises(
+        StoreUnavailable, match=re.escape(f"cannot use the SQLite file {sqlite_file}: database is locked")
+    ):
+        store.swap([change("another")])
+    assert 0.2 <= time.monotonic() - began < 3.0
+    holder.tell()
+    assert holder.hear() == "released"
+    put(store, change("another"))
+
+
+# Other processes.
+
+
+def test_many_processes_open_a_new_file_at_once(launch: Launch, tmp_path: Path) -> None:
+    """Eight processes use a file that is not there yet at the same time, ten times: each record is made."""
+    children = [launch(bodies.open_at_once) for _ in range(8)]
+    for number in range(10):
+        url = f"sqlite:///{tmp_path}/{number}/states.db"
+        for child in children:
+            child.tell(url)
+        assert [child.hear() for child in children] == ["None"] * len(children)
+        store = open_store(url, "test")
+        assert len(store.list(job=None, statuses=None, limit=99, after=None)) == len(children)
+        store.close()
+
+
+def test_a_fork_in_the_middle_of_a_write(launch: Launch, sqlite_url: str, store: Store) -> None:
+    """However a fork falls, the child can write at once, on a connection of its own, and so can the parent."""
+    forker = launch(bodies.fork_next_to_a_writer, sqlite_url)
+    by_thread = int(forker.hear())
+    assert forker.hear() == "0"
+    assert forker.ends() == 0
+    keys = [f"{who} {number}" for who in ("child", "parent") for number in range(40)]
+    keys += [f"thread {number}" for number in range(by_thread)]
+    assert store.load(keys) == [Record(1, b"value")] * len(keys)
+
+
+def test_a_forked_child_outlives_its_parent(launch: Launch, sqlite_url: str, store: Store) -> None:
+    """What it writes is kept, even when others have opened and left the file since the parent ended."""
+    child = launch(bodies.leave_a_forked_child, sqlite_url)
+    assert child.hear() == "ready"
+    assert child.ends() == 0
+    assert store.load(["parent", "child"]) == [Record(1, b"value")] * 2
+    store.close()  # of all processes, the last that SQLite would know of
+    child.tell()
+    assert child.hear() == "None"
+    assert load(store, "child, later") == Record(1, b"value")
+
+
+def test_killed_writers_leave_a_sound_file(launch: Launch, sqlite_url: str, sqlite_file: Path) -> None:
+    """After each of 20 kills at random moments the file opens, is sound, holds whole records, and can be written to."""
+    versions = [0] * 10
+    for number in range(20):
+        writer = launch(bodies.write_without_end, sqlite_url)
+        assert writer.hear() == "writing"
+        time.sleep(random.uniform(0.0, 0.05))
+        writer.kill()
+        store = open_store(sqlite_url, "test")
+        for key, record in enumerate(store.load([f"{key}" for key in range(10)])):
+            assert record is not None
+            assert record.version > versions[key]
+            assert record.value == f"{key}/{record.version};".encode() * 3000
+            versions[key] = record.version
+        put(store, change(f"kill {number}"))
+        store.close()
+        connection = sqlite3.connect(sqlite_file)
+        assert connection.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
+        connection.close()

@@ -390,8 +390,11 @@ def test_list_is_paged_newest_first() -> None:
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"limit": 0}, "limit must be at least 1"),
+        ({"limit": 0}, "limit must be from 1 to 100,000, not 0"),
         ({"status": "done"}, "'done' is not a valid JobStatus"),
+        ({"limit": 10**30}, "limit must be from 1 to 100,000"),
+        ({"after": "9" * 40 + ":job:7"}, "the cursor of one"),
+        ({"after": "²:job:7"}, "the cursor of one"),
         ({"after": "nonsense"}, "the cursor of one, not 'nonsense'"),
     ],
 )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable
 from functools import wraps
 from typing import ParamSpec
@@ -11,25 +10,21 @@ from job_progress.tracker import Tracker
 
 P = ParamSpec("P")
 
-_tracker: Tracker | None = None
-_lock = threading.Lock()
+# A dictionary, as its operations are atomic: a lock could be held by another thread at a fork.
+_default: dict[None, Tracker] = {}
 
 
 def default_tracker() -> Tracker:
     """The default tracker: what `configure` made, or one with default settings. No I/O."""
-    global _tracker
-    with _lock:
-        if _tracker is None:
-            _tracker = Tracker()
-        return _tracker
+    return _default.get(None) or _default.setdefault(None, Tracker())
 
 
 def set_default_tracker(tracker: Tracker | None) -> Tracker | None:
     """Make *tracker* the default one, `None` for one made at the next use. Returns the one before."""
-    global _tracker
-    with _lock:
-        before, _tracker = _tracker, tracker
-        return before
+    before = _default.pop(None, None)
+    if tracker is not None:
+        _default[None] = tracker
+    return before
 
 
 def _and_make_it_the_default(make: Callable[P, Tracker]) -> Callable[P, Tracker]:

@@ -20,7 +20,7 @@ logger = logging.getLogger("job_progress")
 ROUNDS = 10
 """How often a batch is decided again after conflicts before it waits for the next tick."""
 SETTLE_WITHIN = 5.0
-"""Seconds that the end of a run, or a flush, waits for a store that is away."""
+"""Seconds for which the end of a run, or a flush, tries anew to reach a store that is away."""
 RETRY_EVERY = 1.0
 """Seconds between attempts of the thread to reach a store that is away."""
 GIVE_UP_AFTER = 900.0
@@ -62,9 +62,9 @@ class Reporter:
     def add(self, run: Run) -> None:
         """Publish what *run* reports from now on. Starts the thread; no I/O."""
         self._runs.add(run)
+        self._closed = False
         with self._start_lock:
             if self._thread is None or not self._thread.is_alive():
-                self._closed = False
                 self._thread = threading.Thread(target=self._work, name="job-progress reporter", daemon=True)
                 self._thread.start()
         self._wake.set()  # so that its sleep is measured by this run's heartbeat, too
@@ -86,7 +86,9 @@ class Reporter:
             self._thread.join(timeout=SETTLE_WITHIN)
 
     def settle(self, run: Run, event: RunEvent | None) -> None:
-        """Publish an end, or what is reported, from the calling thread. Takes at most about `SETTLE_WITHIN` seconds.
+        """Publish an end, or what is reported, from the calling thread.
+
+        It takes no longer than `SETTLE_WITHIN` seconds and what the store itself takes for one try.
 
         If the store stays away, the thread goes on trying to publish the end of a run, for
         `GIVE_UP_AFTER` seconds; other reports it takes up with the next tick anyway.

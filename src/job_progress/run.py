@@ -297,6 +297,7 @@ class Run:
     def detach(self) -> None:
         """Report nowhere from now on: this is a forked child's copy, and the run is its parent's."""
         self.publisher = None
+        self.meta_lock = Lock()  # another thread of the parent may have held it
         self.lost = True
         self.quiet = False
 

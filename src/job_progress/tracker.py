@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import re
 from collections import deque
 from collections.abc import AsyncGenerator, Callable, Collection, Generator, Sequence
 from datetime import timedelta
@@ -27,6 +28,7 @@ logger = logging.getLogger("job_progress")
 STORE_VARIABLE = "JOB_PROGRESS_STORE"
 ROUNDS = 100
 """How often a change from outside is decided again after conflicts."""
+MAX_LIMIT = 100_000
 AVERAGED = 100
 """How many of the latest executions an average is taken over."""
 
@@ -156,7 +158,7 @@ class Tracker:
         Args:
             job: Only of this job.
             status: Only with this status, or one of these.
-            limit: How many at most, from 1.
+            limit: How many at most, 1 to 100,000.
             after: The last state of the page before, or its `cursor`. Pages stay right while states
                 come and go: none is shown twice.
 
@@ -164,8 +166,8 @@ class Tracker:
             ValueError: A status, limit or cursor is none.
             StoreUnavailable: The store does not answer.
         """
-        if limit < 1:
-            raise ValueError(f"limit must be at least 1, not {limit}")
+        if not 1 <= limit <= MAX_LIMIT:
+            raise ValueError(f"limit must be from 1 to {MAX_LIMIT:,}, not {limit}")
         if status is not None:
             status = {JobStatus(one) for one in ((status,) if isinstance(status, str) else status)}
         records = self.store.list(job=job, statuses=status, limit=limit, after=self._place(after))
@@ -318,7 +320,7 @@ class Tracker:
         if isinstance(after, JobState):
             return microseconds(after.created_at), self._key_of(after.job, after.id)
         created, job, id = (*after.split(":", 2), "", "")[:3]
-        if not created.isdigit() or not job:
+        if not re.fullmatch("[0-9]{1,18}", created) or not job:
             raise ValueError(f"after= takes a JobState, or the cursor of one, not {after!r}")
         return int(created), self._key_of(unquote(job), id)
 

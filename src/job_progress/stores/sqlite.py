@@ -2,6 +2,10 @@
 
 The file is in WAL mode, so that readers never wait for writers, and a killed process leaves
 nothing that the next one cannot open.
+
+Two things that it cannot help: a process that is stopped (not killed) in the middle of a write keeps all
+others from writing until it goes on; and whoever puts back an older copy of the file has to remove its
+`-wal` and `-shm` files as well.
 """
 
 from __future__ import annotations

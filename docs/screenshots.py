@@ -6,6 +6,7 @@ import io
 import re
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 from rich.console import Console
 from rich.terminal_theme import TerminalTheme
@@ -17,36 +18,26 @@ from job_progress.state import Settings
 from job_progress.testing import frozen_clock
 
 WIDTH = 112
+COLOURS = [
+    (240, 113, 120),  # red, and so on, in the order of ANSI
+    (126, 211, 143),
+    (235, 203, 112),
+    (110, 168, 254),
+    (198, 146, 233),
+    (98, 205, 214),
+]
 THEME = TerminalTheme(
     background=(24, 26, 33),
     foreground=(208, 212, 222),
-    normal=[
-        (58, 62, 76),
-        (240, 113, 120),
-        (126, 211, 143),
-        (235, 203, 112),
-        (110, 168, 254),
-        (198, 146, 233),
-        (98, 205, 214),
-        (208, 212, 222),
-    ],
-    bright=[
-        (126, 133, 152),
-        (240, 113, 120),
-        (126, 211, 143),
-        (235, 203, 112),
-        (110, 168, 254),
-        (198, 146, 233),
-        (98, 205, 214),
-        (255, 255, 255),
-    ],
+    normal=[(58, 62, 76), *COLOURS, (208, 212, 222)],
+    bright=[(126, 133, 152), *COLOURS, (255, 255, 255)],
 )
 
 
-def at_work(job: str, id: str, seconds: float, **fields: object) -> JobState:
+def at_work(job: str, id: str, seconds: float, **fields: Any) -> JobState:
     """A state whose run began *seconds* ago."""
     now = clock.now()
-    known: dict[str, object] = {
+    known: dict[str, Any] = {
         "status": JobStatus.PROCESSING,
         "version": 1,
         "attempt": 1,
@@ -55,7 +46,7 @@ def at_work(job: str, id: str, seconds: float, **fields: object) -> JobState:
         "heartbeat_at": now,
         "settings": Settings(cancellable=True),
     }
-    return JobState(job=job, id=id, **{**known, **fields})  # type: ignore[arg-type]
+    return JobState(job=job, id=id, **{**known, **fields})
 
 
 def states() -> list[JobState]:

@@ -151,14 +151,15 @@ def test_advance_takes_whole_numbers(progress: Progress, wrong: Any, error: type
     assert progress.state.completed == 2
 
 
-def test_advance_loses_nothing_between_threads(progress: Progress) -> None:
-    """Eight threads that count at the same time are all counted."""
+@pytest.mark.parametrize("step", [1, 2])
+def test_advance_loses_nothing_between_threads(progress: Progress, step: int) -> None:
+    """Eight threads that count at the same time are all counted, by ones or by more."""
     interval = sys.getswitchinterval()
     sys.setswitchinterval(1e-6)
-    progress.total = 80_000
+    progress.total = 80_000 * step
     try:
         threads = [
-            threading.Thread(target=lambda: [progress.advance() for _ in range(10_000)] and None) for _ in range(8)
+            threading.Thread(target=lambda: [progress.advance(step) for _ in range(10_000)] and None) for _ in range(8)
         ]
         for thread in threads:
             thread.start()
@@ -166,7 +167,7 @@ def test_advance_loses_nothing_between_threads(progress: Progress) -> None:
             thread.join()
     finally:
         sys.setswitchinterval(interval)
-    assert seen(progress) == (1.0, 80_000, 80_000)
+    assert seen(progress) == (1.0, 80_000 * step, 80_000 * step)
 
 
 def test_track_counts_an_item_when_its_turn_is_over(progress: Progress) -> None:
@@ -475,3 +476,23 @@ async def test_the_async_twins(job_progress_tracker: Tracker) -> None:
         await progress.acancel_and_exit()
     states = {state.id: state.status for state in await job.alist()}
     assert states == {"a": "completed", "b": "failed", "c": "cancelled", "d": "cancelled"}
+
+
+def test_two_threads_that_count_apart_never_hide_each_other(progress: Progress) -> None:
+    """If one is interrupted while its count becomes the one that shows, the other's next item shows again."""
+    run = progress._run
+    first, second = progress.part(0.0, 0.5), progress.part(0.5)
+
+    class Interrupting(type(run)):  # type: ignore[misc]
+        """Lets the second thread count between two steps of the first one."""
+
+        def __setattr__(self, name: str, value: object) -> None:
+            super().__setattr__(name, value)
+            if name == "followed" and value is first._count and second._count.read()[0] == 0:
+                second.advance()
+
+    run.__class__ = Interrupting
+    first.advance()
+    second.advance()
+    assert run.count is second._count
+    assert progress.state.completed == 2

@@ -29,7 +29,7 @@ class Progress:
     of it.
     """
 
-    __slots__ = ("_base", "_count", "_is_part", "_ones", "_run", "_size")
+    __slots__ = ("_base", "_count", "_is_part", "_ones", "_plain_below", "_run", "_size")
 
     def __init__(self, run: Run, base: float = 0.0, size: float = 1.0, *, is_part: bool = False) -> None:
         """Jobs get theirs from `current_progress` or `Job.start`, and parts from `part` and `split`."""
@@ -37,6 +37,7 @@ class Progress:
         self._base = base
         self._size = size
         self._is_part = is_part
+        self._plain_below = -1.0 if is_part else 1.0  # of the whole, a fraction is the progress as it stands
         self._count = Count(base, size, None)
         self._ones = self._count.ones
 
@@ -68,9 +69,10 @@ class Progress:
                 _clamped(fraction)  # all is checked before anything is written
             self._describe(message, result)
         try:
-            if not 0.0 <= fraction <= 1.0:  # type: ignore[operator] # pyright: ignore[reportOperatorIssue]
-                fraction = _clamped(fraction)  # type: ignore[arg-type] # pyright: ignore[reportArgumentType]
-            run.position = self._base + self._size * fraction  # type: ignore[operator] # pyright: ignore[reportOperatorIssue]
+            if 0.0 <= fraction < self._plain_below:  # type: ignore[operator] # pyright: ignore[reportOperatorIssue]
+                run.position = fraction  # type: ignore[assignment] # pyright: ignore[reportAttributeAccessIssue]
+            else:
+                run.position = self._base + self._size * _clamped(fraction)  # type: ignore[arg-type] # pyright: ignore[reportArgumentType]
             run.followed = None
         except TypeError:
             if fraction is None:

@@ -177,6 +177,8 @@ class Run:
         # In this order: whoever takes `followed` away has set `quiet` before.
         self.followed = count
         self.position = self.count = count
+        if self.followed is not count:  # another thread was here meanwhile: let both come again
+            self.followed = None
         if self.quiet:
             self.wake()
 

@@ -6,7 +6,6 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 from math import isfinite
 from typing import Any, Protocol
-from urllib.parse import quote
 
 from msgspec import Struct, field, structs, to_builtins
 
@@ -270,6 +269,8 @@ class JobState(Struct, frozen=True, omit_defaults=True, kw_only=True, dict=True)
     @property
     def cursor(self) -> str:
         """The place of this state in a listing, for `list(after=…)`."""
+        from urllib.parse import quote  # not needed by those who only report
+
         return f"{microseconds(self.created_at)}:{quote(self.job, safe='')}:{self.id}"
 
     def bound_to(self, source: Source) -> JobState:

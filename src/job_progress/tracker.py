@@ -8,7 +8,6 @@ import re
 from collections import deque
 from collections.abc import AsyncGenerator, Callable, Collection, Generator, Sequence
 from datetime import timedelta
-from urllib.parse import unquote
 
 from job_progress import clock
 from job_progress.encoding import MAX_RESULT_BYTES, change_to, state_in
@@ -319,6 +318,8 @@ class Tracker:
             return None
         if isinstance(after, JobState):
             return microseconds(after.created_at), self._key_of(after.job, after.id)
+        from urllib.parse import unquote  # not needed by those who only report
+
         created, job, id = (*after.split(":", 2), "", "")[:3]
         if not re.fullmatch("[0-9]{1,18}", created) or not job:
             raise ValueError(f"after= takes a JobState, or the cursor of one, not {after!r}")

@@ -11,7 +11,6 @@ import pytest
 
 from job_progress import JobCancelled, StoreUnavailable, reporter
 from job_progress.job import Job
-from job_progress.stores import sqlite
 from tests.processes import bodies
 from tests.processes.child import Child, Launch
 from tests.processes.jobs import HEARTBEAT, job_at, state_of
@@ -21,7 +20,7 @@ from tests.waiting import eventually
 @pytest.fixture(autouse=True)
 def impatience(monkeypatch: pytest.MonkeyPatch) -> None:
     """The store gives up soon, and soon is tried again."""
-    monkeypatch.setattr(sqlite, "LOCK_TIMEOUT", 0.2)
+    monkeypatch.setattr("job_progress.stores.sqlite_file.LOCK_TIMEOUT", 0.2)
     monkeypatch.setattr(reporter, "RETRY_EVERY", 0.1)
 
 

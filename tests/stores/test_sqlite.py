@@ -7,6 +7,7 @@ import random
 import re
 import sqlite3
 import stat
+import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -14,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from job_progress import StoreUnavailable
-from job_progress.stores import Record, Store, open_store, sqlite
+from job_progress.stores import Record, Store, open_store
 from job_progress.testing import frozen_clock
 from tests.processes import bodies
 from tests.processes.child import Launch
@@ -261,6 +262,20 @@ def test_a_writer_elsewhere_is_waited_for(launch: Launch, store: Store, sqlite_f
     assert load(store) is None
 
 
+def test_reads_do_not_wait_for_a_thread_that_waits_to_write(launch: Launch, store: Store, sqlite_file: Path) -> None:
+    """A worker that reads, or watches, is not held up by its own reporter."""
+    put(store, change())
+    assert launch(bodies.hold_write_lock, sqlite_file, 1.0).hear() == "held"
+    waiting = threading.Thread(target=put, args=(store, change("another")))
+    waiting.start()
+    began = time.monotonic()
+    while waiting.is_alive() and time.monotonic() - began < 0.3:
+        assert load(store) == Record(1, b"value")
+    assert time.monotonic() - began < 0.5
+    waiting.join()
+    assert load(store, "another") == Record(1, b"value")
+
+
 def test_a_file_is_opened_while_another_writes_to_it(launch: Launch, sqlite_url: str, sqlite_file: Path) -> None:
     """The first use of a store waits, too."""
     first = open_store(sqlite_url, "test")
@@ -285,7 +300,7 @@ def test_a_lock_that_is_held_for_too_long(
     launch: Launch, store: Store, sqlite_file: Path, opened: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """After `LOCK_TIMEOUT` a write gives up with `StoreUnavailable`; as soon as the lock is free all is well."""
-    monkeypatch.setattr(sqlite, "LOCK_TIMEOUT", 0.2)
+    monkeypatch.setattr("job_progress.stores.sqlite_file.LOCK_TIMEOUT", 0.2)
     if opened:
         put(store, change())
     holder = launch(bodies.hold_write_lock, sqlite_file)

@@ -16,6 +16,7 @@ import pytest
 
 from job_progress import StoreUnavailable
 from job_progress.stores import Record, Store, open_store
+from job_progress.stores.sqlite_file import SQLiteFile
 from job_progress.testing import frozen_clock
 from tests.processes import bodies
 from tests.processes.child import Launch
@@ -374,3 +375,20 @@ def test_killed_writers_leave_a_sound_file(launch: Launch, sqlite_url: str, sqli
         connection = sqlite3.connect(sqlite_file)
         assert connection.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
         connection.close()
+
+
+def test_a_fork_in_the_middle_of_a_long_wait(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A fork that cannot wait for another thread's use goes on after a while; the child leaves that connection be."""
+    monkeypatch.setattr("job_progress.stores.sqlite_file.LOCK_TIMEOUT", 0.05)
+    file = SQLiteFile(tmp_path / "states.db")
+    inherited = file.use(lambda connection: connection)
+    with file._lock:
+        file.pause_for_fork()
+        file.resume_after_fork()
+    assert file.use(lambda connection: connection) is inherited  # in the parent all is as it was
+    with file._lock:
+        file.reset_after_fork()
+    own = file.use(lambda connection: connection)
+    assert own is not inherited
+    assert inherited.execute("SELECT 1").fetchone() == (1,)  # not closed
+    file.close()

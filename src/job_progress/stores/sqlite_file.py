@@ -167,10 +167,9 @@ def _prepare(connection: sqlite3.Connection, path: Path) -> None:
         found = _schema_of(connection)
         if found > SCHEMA:
             raise StoreUnavailable(f"{path} was made by a newer job-progress (layout {found}, this one knows {SCHEMA})")
-        if found == 0:
-            for statement in _TABLE.strip().rstrip(";").split(";"):
-                connection.execute(statement)
-            connection.execute(f"PRAGMA user_version = {SCHEMA}")
+        for statement in _TABLE.strip().rstrip(";").split(";"):
+            connection.execute(statement)
+        connection.execute(f"PRAGMA user_version = {SCHEMA}")
 
 
 def _schema_of(connection: sqlite3.Connection) -> int:

@@ -46,6 +46,7 @@ def seen(progress: Progress) -> tuple[float | None, int | None, int | None]:
         (math.inf, 1.0),
         (-math.inf, 0.0),
         (None, None),
+        (Decimal("0.25"), 0.25),
         (Fraction(1, 4), 0.25),
         (True, 1.0),
     ],

@@ -65,23 +65,26 @@ class Progress:
         """
         run = self._run
         if message is not None or result is not UNSET:
-            if fraction is not None and fraction is not UNSET:
-                _clamped(fraction)  # all is checked before anything is written
+            self._position_of(fraction)  # all is checked before anything is written
             self._describe(message, result)
-        try:
-            if 0.0 <= fraction < self._plain_below:  # type: ignore[operator] # pyright: ignore[reportOperatorIssue]
-                run.position = fraction  # type: ignore[assignment] # pyright: ignore[reportAttributeAccessIssue]
-            else:
-                run.position = self._base + self._size * _clamped(fraction)  # type: ignore[arg-type] # pyright: ignore[reportArgumentType]
-            run.followed = None
-        except TypeError:
-            if fraction is None:
-                run.position = run.followed = None
-            elif fraction is not UNSET:
-                _clamped(fraction)
+        if type(fraction) is float and 0.0 <= fraction < self._plain_below:
+            run.position, run.followed = fraction, None
+        elif fraction is not UNSET:
+            run.position, run.followed = self._position_of(fraction), None
         if run.alert:
             run.look()
         return self
+
+    def _position_of(self, fraction: float | UnsetType | None) -> float | None:
+        if fraction is None or fraction is UNSET:
+            return None
+        try:
+            is_nan = isnan(fraction)
+        except TypeError:
+            raise TypeError(f"progress is a number from 0 to 1, or None, not {fraction!r}") from None
+        if is_nan:
+            raise ValueError("progress is a number from 0 to 1, or None, not NaN")
+        return self._base + self._size * min(max(float(fraction), 0.0), 1.0)
 
     def _describe(self, message: str | None, result: Any) -> None:
         text = None if message is None else line(message, "message", MESSAGE_LENGTH)
@@ -353,15 +356,6 @@ def _checked(run: Run, items: Iterable[T]) -> Iterator[T]:
         if run.cancel_requested:
             raise run.cancellation()
         yield item
-
-
-def _clamped(fraction: float) -> float:
-    try:
-        if isnan(fraction):
-            raise ValueError("progress is a number from 0 to 1, or None, not NaN")
-    except TypeError:
-        raise TypeError(f"progress is a number from 0 to 1, or None, not {fraction!r}") from None
-    return min(max(fraction, 0.0), 1.0)
 
 
 def _whole(number: int, name: str) -> int:

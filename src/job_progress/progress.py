@@ -67,10 +67,16 @@ class Progress:
         if message is not None or result is not UNSET:
             self._position_of(fraction)  # all is checked before anything is written
             self._describe(message, result)
-        if type(fraction) is float and 0.0 <= fraction < self._plain_below:
-            run.position, run.followed = fraction, None
-        elif fraction is not UNSET:
-            run.position, run.followed = self._position_of(fraction), None
+        try:
+            if 0.0 <= fraction < self._plain_below:  # type: ignore[operator] # pyright: ignore[reportOperatorIssue]
+                run.position = fraction  # type: ignore[assignment] # pyright: ignore[reportAttributeAccessIssue]
+            else:
+                run.position = self._position_of(fraction)
+            run.followed = None
+        except TypeError:  # what cannot be compared: None, UNSET, or no number
+            if fraction is not UNSET:
+                run.position = self._position_of(fraction)
+                run.followed = None
         if run.alert:
             run.look()
         return self

@@ -110,6 +110,43 @@ def test_many_watchers_of_a_process_are_one_load(tracker: Tracker) -> None:
     assert all(audience.wait()[-1].is_completed for audience in audiences)
 
 
+def test_a_defect_of_the_store_does_not_leave_watchers_hanging(caplog: pytest.LogCaptureFixture) -> None:
+    """It is logged with its traceback, and the watch goes on."""
+    store = PolledStore()
+    tracker = Tracker(store, flush_interval=0.02)
+    job = Job("watched", tracker=tracker)
+    job.lock("7")
+    audience = Audience(job.watch("7", timeout=10))
+    eventually(lambda: store.loads >= 2)
+    store.broken = True
+    eventually(lambda: "a defect" in caplog.text)
+    store.broken = False
+    job.cancel("7")
+    assert audience.wait()[-1].is_cancelled
+    assert "Traceback" in caplog.text
+
+
+def test_pushes_from_many_threads_are_all_seen() -> None:
+    """While forty threads finish four hundred jobs, whoever watches one of them sees its end."""
+    job = Job("watched", tracker=Tracker("memory://"))
+    audiences = [Audience(job.watch(number, timeout=20)) for number in range(40)]
+
+    def finish(number: int) -> None:
+        for other in range(10):
+            with job.start(f"{number}.{other}"):
+                pass
+        with job.start(number):
+            pass
+
+    threads = [threading.Thread(target=finish, args=(number,)) for number in range(40)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert all(audience.wait()[-1].is_completed for audience in audiences)
+    job.tracker.close()
+
+
 def test_an_abandoned_watch_leaves_nothing(tracker: Tracker) -> None:
     """Closing the iterator takes the watcher away, and with the last one the thread ends."""
     job = Job("watched", tracker=tracker)

@@ -125,9 +125,11 @@ class Hub:
             watcher.offer(state)
 
     def _push(self, key: str) -> None:
-        if key in self._watchers:
+        with self._lock:
+            if key not in self._watchers:
+                return
             self._pushed.add(key)
-            self._wake.set()
+        self._wake.set()
 
     def _work(self) -> None:
         unsubscribe = self._store.subscribe(self._push)
@@ -147,9 +149,10 @@ class Hub:
                     keys = [key for key in pushed if key in self._watchers]
             try:
                 states = self._load(keys) if keys else []
-            except StoreUnavailable as error:
+            except Exception as error:
                 if not away:
-                    logger.warning("%s; watching goes on when it is back", error)
+                    defect = None if isinstance(error, StoreUnavailable) else error
+                    logger.warning("%s; watching goes on when it is back", error, exc_info=defect)
                 away, next_load = True, monotonic() + max(interval, RESYNC_EVERY)
                 continue
             if away and keys:

@@ -53,6 +53,9 @@ class SQLiteFile:
         self._paused = False
         pause_for_forks(self)
 
+    def __del__(self) -> None:
+        self._disconnect()
+
     def use(self, action: Callable[[sqlite3.Connection], T]) -> T:
         """What *action* makes of the connection.
 

@@ -9,10 +9,11 @@ from typing import Any, TypeVar
 
 from msgspec import UNSET, UnsetType
 
+from job_progress.count import Count
 from job_progress.encoding import MESSAGE_LENGTH, explain, line, plain
 from job_progress.errors import JobNotCancellable
 from job_progress.events import Acknowledge, Complete, Fail
-from job_progress.run import Count, Run
+from job_progress.run import Run
 from job_progress.state import JobState
 from job_progress.threads import in_thread
 from job_progress.transitions import describe

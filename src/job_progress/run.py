@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-import itertools
 import logging
 from contextlib import suppress
 from datetime import datetime
 from math import inf
-from threading import Lock, get_ident
+from threading import Lock
 from time import monotonic
 from typing import Any, Protocol
 
 from msgspec import structs
 
 from job_progress import clock
+from job_progress.count import Count
 from job_progress.encoding import MAX_RESULT_BYTES, explain, plain
 from job_progress.errors import JobCancelled
 from job_progress.events import Acknowledge, Complete, Fail, Report, Reported, Retry, RunEvent, Start
@@ -24,42 +24,6 @@ from job_progress.task import current_task
 from job_progress.transitions import Refused, transition
 
 logger = logging.getLogger("job_progress")
-
-
-class Count:
-    """A counting of items, over a share of the progress.
-
-    `completed` is set by an iteration, which is one thread's; `ones` and `add` count for any
-    number of threads.
-    """
-
-    __slots__ = ("_tallies", "base", "completed", "ones", "size", "total")
-
-    def __init__(self, base: float, size: float, total: int | None, completed: int = 0) -> None:
-        self.base = base
-        self.size = size
-        self.total = total
-        self.completed = completed
-        # To take the next of these is one step of the interpreter, and so needs no lock.
-        self.ones = itertools.count()
-        # One tally per thread: no thread writes another's, and so this needs none either.
-        self._tallies: dict[int, int] = {}
-
-    def add(self, n: int) -> None:
-        """Count *n* more."""
-        thread = get_ident()
-        self._tallies[thread] = self._tallies.get(thread, 0) + n
-
-    def read(self) -> tuple[int, int | None, float | None]:
-        """Items done, items in all, and the progress that makes."""
-        # The only way to look at an itertools.count without taking from it: "count(7)".
-        ones = int(repr(self.ones)[6:-1])
-        completed = self.completed + ones + sum(self._tallies.copy().values())
-        total = self.total
-        if total is None:
-            return completed, None, None
-        share = min(completed / total, 1.0) if total else 1.0
-        return completed, total, self.base + self.size * share
 
 
 class Publisher(Protocol):

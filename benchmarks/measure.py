@@ -8,13 +8,13 @@ is the quotient of two such times.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from math import ceil
 from statistics import median
 from time import perf_counter
 
-from job_progress.stores import Change, Conflict, Record, Store
+from job_progress.stores import Change, Conflict, Query, Record, Store
 
 
 @dataclass(frozen=True)
@@ -97,17 +97,10 @@ class CountingStore(Store):
         self.swapped = changes
         return self._store.swap(changes)
 
-    def list(
-        self,
-        *,
-        job: str | None,
-        statuses: Collection[str] | None,
-        limit: int,
-        after: tuple[int, str] | None,
-    ) -> list[Record]:
+    def list(self, query: Query) -> list[Record]:
         """Count, and pass on."""
         self.trips += 1
-        return self._store.list(job=job, statuses=statuses, limit=limit, after=after)
+        return self._store.list(query)
 
     def delete(self, keys: Sequence[str]) -> None:
         """Count, and pass on."""

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Sequence
 from time import monotonic
 
 from job_progress import StoreUnavailable
-from job_progress.stores import Change, Conflict, Record
+from job_progress.stores import Change, Conflict, Query, Record
 from job_progress.stores.memory import MemoryStore
 
 
@@ -38,16 +38,9 @@ class ObservedStore(MemoryStore):
         self.happened.set()
         return super().swap(changes)
 
-    def list(
-        self,
-        *,
-        job: str | None,
-        statuses: Collection[str] | None,
-        limit: int,
-        after: tuple[int, str] | None,
-    ) -> list[Record]:
+    def list(self, query: Query) -> list[Record]:
         self._reach()
-        return super().list(job=job, statuses=statuses, limit=limit, after=after)
+        return super().list(query)
 
     @property
     def round_trips(self) -> int:

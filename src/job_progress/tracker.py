@@ -17,7 +17,7 @@ from job_progress.names import check_name, key_of
 from job_progress.reporter import Reporter
 from job_progress.run import Run
 from job_progress.state import JobState, JobStatus, Settings, microseconds
-from job_progress.stores import DEFAULT_URL, Store, open_store
+from job_progress.stores import DEFAULT_URL, Query, Store, open_store
 from job_progress.threads import in_thread
 from job_progress.transitions import Refused, describe, transition
 from job_progress.watch import Hub
@@ -169,7 +169,7 @@ class Tracker:
             raise ValueError(f"limit must be from 1 to {MAX_LIMIT:,}, not {limit}")
         if status is not None:
             status = {JobStatus(one) for one in ((status,) if isinstance(status, str) else status)}
-        records = self.store.list(job=job, statuses=status, limit=limit, after=self._place(after))
+        records = self.store.list(Query(job=job, statuses=status, limit=limit, after=self._place(after)))
         return [self._seen(state) for record in records if (state := state_in(record)) is not None]
 
     async def alist(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from job_progress.stores import Change, Conflict, Record, Store
+from job_progress.stores import Change, Conflict, Query, Record, Store
 
 
 def change(
@@ -48,4 +48,4 @@ def load(store: Store, key: str = "key") -> Record | None:
 
 def names(store: Store, *, limit: int = 1000, after: tuple[int, str] | None = None) -> list[str]:
     """The values of all records, in the order of the listing."""
-    return [record.value.decode() for record in store.list(job=None, statuses=None, limit=limit, after=after)]
+    return [record.value.decode() for record in store.list(Query(limit=limit, after=after))]

@@ -8,7 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from job_progress.stores import Conflict, Record, Store
+from job_progress.stores import Conflict, Query, Record, Store
 from job_progress.testing import frozen_clock
 from tests.stores.changes import change, load, names, put, swap
 from tests.stores.conftest import PUSHING, SHARED, Open
@@ -176,7 +176,7 @@ def test_any_label_will_do(store: Store) -> None:
     """Job names are compared as they are, in their case and without patterns."""
     put(store, *(change(f"{number}", value=job.encode(), job=job) for number, job in enumerate(ODD_KEYS)))
     for job in ODD_KEYS:
-        found = store.list(job=job, statuses=None, limit=10, after=None)
+        found = store.list(Query(job=job, limit=10))
         assert [record.value.decode() for record in found] == [job]
 
 
@@ -198,7 +198,7 @@ def test_values_are_kept_byte_for_byte(store: Store, value: bytes) -> None:
     """Empty, binary and large values come back as they were."""
     put(store, change(value=value))
     assert load(store) == Record(1, value)
-    assert store.list(job=None, statuses=None, limit=1, after=None) == [Record(1, value)]
+    assert store.list(Query(limit=1)) == [Record(1, value)]
     assert swap(store, change()) == Conflict(Record(1, value))
 
 
@@ -228,8 +228,8 @@ def test_an_expired_record_is_replaced_like_a_missing_one(store: Store) -> None:
         put(store, change(version=3, lifetime=10, value=b"new", job="new", status="pending", created=2))
         clock.tick(9)
         assert load(store) == Record(3, b"new")
-        assert store.list(job="new", statuses={"pending"}, limit=9, after=(3, "")) == [Record(3, b"new")]
-        assert store.list(job="old", statuses=None, limit=9, after=None) == []
+        assert store.list(Query(job="new", statuses={"pending"}, limit=9, after=(3, ""))) == [Record(3, b"new")]
+        assert store.list(Query(job="old", limit=9)) == []
 
 
 def test_each_change_gives_a_new_lifetime(store: Store) -> None:
@@ -260,9 +260,9 @@ def test_a_replaced_record_is_listed_as_it_is_now(store: Store) -> None:
     put(store, change("a", value=b"a", status="pending", created=1), change("b", value=b"b", created=2))
     put(store, change("a", expected=1, version=2, value=b"A", job="other", status="failed", created=3))
     assert names(store) == ["A", "b"]
-    assert store.list(job="job", statuses=None, limit=9, after=None) == [Record(1, b"b")]
-    assert store.list(job=None, statuses={"pending"}, limit=9, after=None) == [Record(1, b"b")]
-    assert store.list(job="other", statuses={"failed"}, limit=9, after=None) == [Record(2, b"A")]
+    assert store.list(Query(job="job", limit=9)) == [Record(1, b"b")]
+    assert store.list(Query(statuses={"pending"}, limit=9)) == [Record(1, b"b")]
+    assert store.list(Query(job="other", statuses={"failed"}, limit=9)) == [Record(2, b"A")]
 
 
 def test_a_change_that_conflicts_leaves_the_listing_alone(store: Store) -> None:
@@ -271,8 +271,8 @@ def test_a_change_that_conflicts_leaves_the_listing_alone(store: Store) -> None:
     swap(store, change("a", expected=9, version=10, job="other", status="failed", created=5))
     swap(store, change("b", expected=9, version=10))
     assert names(store) == ["a"]
-    assert store.list(job="other", statuses=None, limit=9, after=None) == []
-    assert store.list(job=None, statuses={"failed"}, limit=9, after=None) == []
+    assert store.list(Query(job="other", limit=9)) == []
+    assert store.list(Query(statuses={"failed"}, limit=9)) == []
 
 
 def test_listing_by_job_and_status(store: Store) -> None:
@@ -283,7 +283,7 @@ def test_listing_by_job_and_status(store: Store) -> None:
             put(store, change(job + status, value=(job + status).encode(), job=job, status=status, created=-number))
 
     def listed(job: str | None, wanted: set[str] | None) -> list[str]:
-        return [record.value.decode() for record in store.list(job=job, statuses=wanted, limit=99, after=None)]
+        return [record.value.decode() for record in store.list(Query(job=job, statuses=wanted, limit=99))]
 
     assert listed("a", None) == ["apending", "afailed", "acompleted"]
     assert listed("b", {"failed"}) == ["bfailed"]
@@ -300,7 +300,7 @@ def test_a_listing_is_no_longer_than_its_limit(store: Store) -> None:
     )
     for limit in (1, 2, 9, 10, 1_000_000):
         assert names(store, limit=limit) == [f"{number}" for number in range(9)][:limit]
-    odd = store.list(job="1", statuses={"pending"}, limit=2, after=None)
+    odd = store.list(Query(job="1", statuses={"pending"}, limit=2))
     assert [record.value for record in odd] == [b"1", b"3"]
 
 

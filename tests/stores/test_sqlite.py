@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from job_progress import StoreUnavailable
-from job_progress.stores import Record, Store, open_store
+from job_progress.stores import Query, Record, Store, open_store
 from job_progress.stores.sqlite_file import SQLiteFile
 from job_progress.testing import frozen_clock
 from tests.processes import bodies
@@ -163,7 +163,7 @@ def test_what_is_wrong_is_said_and_may_be_mended(spoil: Callable[[Path], Mend], 
     uses: list[Callable[[], object]] = [
         lambda: store.load(["key"]),
         lambda: store.swap([change()]),
-        lambda: store.list(job=None, statuses=None, limit=1, after=None),
+        lambda: store.list(Query(limit=1)),
         lambda: store.delete(["key"]),
     ]
     for use in uses:
@@ -255,7 +255,7 @@ def test_a_writer_elsewhere_is_waited_for(launch: Launch, store: Store, sqlite_f
     assert launch(bodies.hold_write_lock, sqlite_file, 1.0).hear() == "held"
     began = time.monotonic()
     assert load(store) == Record(1, b"value")
-    assert store.list(job=None, statuses=None, limit=1, after=None) == [Record(1, b"value")]
+    assert store.list(Query(limit=1)) == [Record(1, b"value")]
     assert time.monotonic() - began < 0.5
     put(store, change(expected=1, version=2))
     assert time.monotonic() - began > 0.5
@@ -329,7 +329,7 @@ def test_many_processes_open_a_new_file_at_once(launch: Launch, tmp_path: Path) 
             child.tell(url)
         assert [child.hear() for child in children] == ["None"] * len(children)
         store = open_store(url, "test")
-        assert len(store.list(job=None, statuses=None, limit=99, after=None)) == len(children)
+        assert len(store.list(Query(limit=99))) == len(children)
         store.close()
 
 

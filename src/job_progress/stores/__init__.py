@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from job_progress.stores.contract import Change, Conflict, Record, Store
+from job_progress.stores.contract import Change, Conflict, Query, Record, Store
 
-__all__ = ["Change", "Conflict", "Record", "Store", "open_store"]
+__all__ = ["Change", "Conflict", "Query", "Record", "Store", "open_store"]
 
 DEFAULT_URL = "sqlite://"
 _TO_COME = ("redis", "rediss", "unix", "valkey", "redis+cluster", "postgresql", "django-cache")

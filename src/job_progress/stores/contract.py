@@ -49,6 +49,22 @@ class Conflict(Struct, frozen=True):
     current: Record | None
 
 
+class Query(Struct, frozen=True, kw_only=True):
+    """Which records to list.
+
+    Attributes:
+        job: Only these, if given.
+        statuses: Only these, if given.
+        limit: At most so many; at least 1.
+        after: `(created, key)`: only what comes after it in the order of listings.
+    """
+
+    limit: int
+    job: str | None = None
+    statuses: Collection[str] | None = None
+    after: tuple[int, str] | None = None
+
+
 class Store(ABC):
     """The contract. Every method may be called from any thread and any process.
 
@@ -69,22 +85,8 @@ class Store(ABC):
         """
 
     @abstractmethod
-    def list(
-        self,
-        *,
-        job: str | None,
-        statuses: Collection[str] | None,
-        limit: int,
-        after: tuple[int, str] | None,
-    ) -> list[Record]:
-        """At most *limit* records, by `created` falling, then by key rising.
-
-        Args:
-            job: Only these, if given.
-            statuses: Only these, if given.
-            limit: At least 1.
-            after: `(created, key)`: only what comes after it in this order.
-        """
+    def list(self, query: Query) -> list[Record]:
+        """What *query* asks for, by `created` falling, then by key rising."""
 
     @abstractmethod
     def delete(self, keys: Sequence[str]) -> None:

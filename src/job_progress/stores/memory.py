@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Sequence
 
 from job_progress import clock
 from job_progress.fork import reset_in_children
-from job_progress.stores.contract import Change, Conflict, Record, Store
+from job_progress.stores.contract import Change, Conflict, Query, Record, Store
 
 SWEEP_EVERY = 1000
 """Swaps between two sweeps of expired records."""
@@ -60,14 +60,7 @@ class MemoryStore(Store):
                 subscriber(key)
         return conflicts
 
-    def list(
-        self,
-        *,
-        job: str | None,
-        statuses: Collection[str] | None,
-        limit: int,
-        after: tuple[int, str] | None,
-    ) -> list[Record]:
+    def list(self, query: Query) -> list[Record]:
         with self._lock:
             now = clock.now().timestamp()
             live = [change for change, expires in self._held.values() if expires > now]
@@ -75,13 +68,13 @@ class MemoryStore(Store):
             (
                 change
                 for change in live
-                if (job is None or change.job == job)
-                and (statuses is None or change.status in statuses)
-                and (after is None or (-change.created, change.key) > (-after[0], after[1]))
+                if (query.job is None or change.job == query.job)
+                and (query.statuses is None or change.status in query.statuses)
+                and (query.after is None or (-change.created, change.key) > (-query.after[0], query.after[1]))
             ),
             key=lambda change: (-change.created, change.key),
         )
-        return [Record(change.version, change.value) for change in found[:limit]]
+        return [Record(change.version, change.value) for change in found[: query.limit]]
 
     def delete(self, keys: Sequence[str]) -> None:
         with self._lock:

@@ -17,7 +17,7 @@ from time import monotonic
 from urllib.parse import unquote
 
 from job_progress import clock
-from job_progress.stores.contract import Change, Conflict, Record, Store
+from job_progress.stores.contract import Change, Conflict, Query, Record, Store
 from job_progress.stores.sqlite_file import SQLiteFile, transaction
 
 SWEEP_EVERY = 60.0
@@ -126,28 +126,23 @@ class SQLiteStore(Store):
             connection.execute("DELETE FROM states WHERE expires <= ?", (now,))
             self._next_sweep = monotonic() + SWEEP_EVERY
 
-    def list(
-        self,
-        *,
-        job: str | None,
-        statuses: Collection[str] | None,
-        limit: int,
-        after: tuple[int, str] | None,
-    ) -> list[Record]:
+    def list(self, query: Query) -> list[Record]:
         conditions, values = ["prefix = ?", "expires > ?"], [self._prefix, clock.now().timestamp()]
-        if job is not None:
+        if query.job is not None:
             conditions.append("job = ?")
-            values.append(job)
-        if statuses is not None:
-            conditions.append(f"status IN ({_places(statuses)})")
-            values.extend(statuses)
-        if after is not None:
+            values.append(query.job)
+        if query.statuses is not None:
+            conditions.append(f"status IN ({_places(query.statuses)})")
+            values.extend(query.statuses)
+        if query.after is not None:
             conditions.append("(created < ? OR (created = ? AND key > ?))")
-            values.extend((after[0], *after))
-        query = f"SELECT version, value FROM states WHERE {' AND '.join(conditions)} ORDER BY created DESC, key LIMIT ?"  # noqa: S608
+            values.extend((query.after[0], *query.after))
+        select = (
+            f"SELECT version, value FROM states WHERE {' AND '.join(conditions)} ORDER BY created DESC, key LIMIT ?"  # noqa: S608
+        )
 
         def read(connection: sqlite3.Connection) -> list[Record]:
-            return [Record(*row) for row in connection.execute(query, (*values, limit))]
+            return [Record(*row) for row in connection.execute(select, (*values, query.limit))]
 
         return self._reader.use(read)
 

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextvars
 import threading
+from collections.abc import Iterator
 from datetime import timedelta
+from enum import Enum
 from typing import Any
 from uuid import UUID
 
@@ -23,6 +26,7 @@ from job_progress import (
 )
 from job_progress.task import QueueTask, queue_task
 from job_progress.testing import frozen_clock
+from tests.observed_store import ObservedStore
 
 pytestmark = pytest.mark.usefixtures("job_progress_tracker")
 
@@ -131,7 +135,7 @@ def test_lock_is_held_until_the_run_has_ended() -> None:
     assert (relocked.owner, relocked.meta, relocked.attempt) == (None, {}, 0)
 
 
-@pytest.mark.parametrize("options", [{"meta": {"x": object()}}, {"owner": "a\nb"}, {"owner": 1.5}])
+@pytest.mark.parametrize("options", [{"meta": {"x": object()}}, {"meta": [1]}, {"owner": "a\nb"}, {"owner": 1.5}])
 def test_a_lock_with_wrong_metadata_locks_nothing(options: dict[str, Any]) -> None:
     """A clear error at the call, with nothing half written."""
     job = Job("lock")
@@ -542,3 +546,75 @@ def test_what_died_while_being_cancelled_is_found_cancelled() -> None:
             assert seen.is_cancelled
             run.finish(None)
             assert job.get("7") == seen
+
+
+def test_an_integration_that_fails_to_tell_leaves_no_run_behind(caplog: pytest.LogCaptureFixture) -> None:
+    """The job's own error goes on, and the run has failed."""
+
+    def fail(error: BaseException) -> bool:
+        raise RuntimeError("integration")
+
+    job = Job("told")
+    with pytest.raises(ValueError, match="boom"), queue_task(QueueTask(will_retry=fail)), job.start("7"):
+        raise ValueError("boom")
+    assert job.wait("7").is_failed
+    assert "could not tell" in caplog.text
+
+
+def test_members_of_string_enumerations_are_ids_by_their_value() -> None:
+    """As they are everywhere else."""
+
+    class Feed(str, Enum):  # noqa: UP042 - a StrEnum would print as its value anyway
+        A = "a"
+
+    job = Job("enumeration")
+    assert job.lock(Feed.A) is not None
+    assert job.lock("a") is None
+
+
+@pytest.mark.parametrize("outcome", ["begun", "refused"])
+async def test_a_task_cancelled_while_its_run_begins_leaves_none_alive(outcome: str) -> None:
+    """What the thread has begun meanwhile is ended."""
+    store = ObservedStore()
+    job = Job("begun", tracker=Tracker(store))
+    other = job.begin("7") if outcome == "refused" else None
+    entered, go = threading.Event(), threading.Event()
+
+    def take_time() -> None:
+        entered.set()
+        go.wait(10)
+
+    async def work() -> None:
+        async with job.astart("7"):
+            raise AssertionError("not reached")
+
+    store.before_swap = take_time
+    task = asyncio.create_task(work())
+    await asyncio.to_thread(entered.wait, 10)
+    task.cancel()
+    await asyncio.sleep(0)
+    store.before_swap = lambda: None
+    go.set()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    state = job.get("7")
+    assert state is not None
+    assert state.is_failed == (outcome == "begun")
+    if other is not None:
+        other.finish(None)
+    job.tracker.close()
+
+
+def test_a_run_in_a_generator_may_be_closed_in_another_context() -> None:
+    """As frameworks do that step through one; its end is recorded all the same."""
+    job = Job("generator")
+
+    def steps() -> Iterator[int]:
+        with job.start("7"):
+            yield 1
+            yield 2
+
+    generator = steps()
+    contextvars.copy_context().run(next, generator)
+    contextvars.copy_context().run(list, generator)
+    assert job.wait("7").is_completed

@@ -116,6 +116,7 @@ def test_steps(progress: Progress, arguments: dict[str, Any], shown: float) -> N
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
+        ({"completed": 10**30, "total": 4}, "completed must be less than 2 to the 63rd"),
         ({"completed": -1, "total": 4}, "completed must not be negative: -1"),
         ({"completed": 1, "total": -4}, "total must not be negative: -4"),
         ({"completed": 1, "total": 4, "base": 1.5}, "base must be from 0 to 1, not 1.5"),

@@ -202,15 +202,48 @@ def test_a_defect_of_the_store_does_not_end_the_thread(
     assert "Traceback" in caplog.text
 
 
-def test_a_defect_of_the_store_does_not_fail_the_job(
-    job: Job, store: ObservedStore, caplog: pytest.LogCaptureFixture
+@pytest.mark.parametrize("interruption", [KeyboardInterrupt(), TimeoutError("a queue's soft time limit")])
+def test_what_interrupts_a_write_goes_on_and_the_end_is_published(
+    job: Job, store: ObservedStore, interruption: BaseException
 ) -> None:
-    """Nor does it hold it up: the thread goes on trying to publish the end."""
-    with job.start("7"):
-        store.broken = True
-    assert "a defect" in caplog.text
-    store.broken = False
-    eventually(lambda: stored(job).is_completed)
+    """Neither a flush nor an end swallows it, and the thread takes the end over."""
+
+    def interrupt() -> None:
+        store.before_swap = lambda: None
+        raise interruption
+
+    with pytest.raises(type(interruption)), job.start("7") as progress:
+        progress.update(0.5)
+        eventually(lambda: progress._run.quiet)
+        store.before_swap = interrupt
+        progress.flush()
+    assert stored(job).is_failed
+    with pytest.raises(type(interruption)), job.start("8") as progress:
+        store.before_swap = interrupt
+    eventually(lambda: stored(job, "8").is_completed)
+
+
+def test_a_run_that_cannot_be_published_harms_no_other(job: Job, caplog: pytest.LogCaptureFixture) -> None:
+    """It is given up with a line in the log, and the others are published as ever."""
+    with job.start("bad") as bad, job.start("good") as good:
+        bad._run.result = object()  # past all checks, as by a defect
+        bad.update(0.5)
+        good.update(0.5)
+        eventually(lambda: stored(job, "good").progress == 0.5)
+        eventually(lambda: bad._run.lost)
+        good.update(0.6)
+        eventually(lambda: stored(job, "good").progress == 0.6)
+    assert "cannot be published any more" in caplog.text
+    assert stored(job, "good").is_completed
+
+
+def test_reports_after_an_end_by_hand_are_not_part_of_a_later_failure(job: Job) -> None:
+    """What was reported by then is what the failed state shows."""
+    with pytest.raises(ValueError, match="boom"), job.start("7") as progress:
+        progress.update(0.5).complete()
+        progress.update(0.1, message="late")
+        raise ValueError("boom")
+    assert (stored(job).status, stored(job).progress, stored(job).message) == ("failed", 0.5, None)
 
 
 def test_an_end_waits_for_a_store_that_comes_back(job: Job, store: ObservedStore) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -265,3 +266,27 @@ def test_a_watch_that_a_forked_child_inherits_can_be_closed_there() -> None:
     states.close()
     assert list(inherited) == ["watched:7"]
     eventually(lambda: tracker._hub._thread is None)
+
+
+def test_a_slow_consumer_is_out_of_time_as_well(tracker: Tracker) -> None:
+    """Also while there is always something newer to see; what has ended by then is still shown."""
+    job = Job("watched", tracker=tracker)
+    with frozen_clock(), job.start("7") as progress:
+        states = job.watch("7", timeout=0.05)
+        next(states)
+        progress.update(0.5).flush()
+        time.sleep(0.1)
+        with pytest.raises(TimeoutError):
+            next(states)
+
+
+async def test_a_slow_async_consumer_is_out_of_time_as_well(tracker: Tracker) -> None:
+    """As a blocking one."""
+    job = Job("watched", tracker=tracker)
+    async with job.astart("7") as progress:
+        states = job.awatch("7", timeout=0.05)
+        await anext(states)
+        await progress.update(0.5).aflush()
+        await asyncio.sleep(0.1)
+        with pytest.raises(TimeoutError):
+            await anext(states)

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager, contextmanager
-from contextvars import ContextVar
+from contextlib import asynccontextmanager, contextmanager, suppress
+from contextvars import ContextVar, Token
 
 from job_progress.progress import Progress
 from job_progress.run import Run
@@ -22,6 +22,11 @@ def current_progress() -> Progress:
     return _current.get() or detached()
 
 
+def _reset(token: Token[Progress | None]) -> None:
+    with suppress(ValueError):  # a generator that was begun in one context, and is closed in another
+        _current.reset(token)
+
+
 @contextmanager
 def running(run: Run) -> Iterator[Progress]:
     """What happens inside is *run*: `current_progress` is its, and so is the way it ends."""
@@ -35,7 +40,7 @@ def running(run: Run) -> Iterator[Progress]:
     else:
         run.finish(None)
     finally:
-        _current.reset(reset)
+        _reset(reset)
 
 
 @asynccontextmanager
@@ -53,7 +58,7 @@ async def arunning(run: Run) -> AsyncIterator[Progress]:
     else:
         await shield(to_thread(run.finish, None))
     finally:
-        _current.reset(reset)
+        _reset(reset)
 
 
 def detached() -> Progress:

@@ -8,9 +8,8 @@ from typing import Any, ParamSpec, Protocol, TypeVar, overload
 from uuid import uuid4
 
 from job_progress.current import arunning, running
-from job_progress.job import Job, claim
+from job_progress.job import Job, claim, default_name
 from job_progress.task import current_task
-from job_progress.threads import in_thread
 from job_progress.tracker import Tracker
 
 P = ParamSpec("P")
@@ -90,7 +89,7 @@ def tracked(
                 f"{function.__qualname__} is a generator function: its call returns before the work begins, "
                 "so there is no run to track"
             )
-        job_name = name or f"{function.__module__}.{function.__qualname__}"
+        job_name = name or default_name(function)
         job = Job(job_name, cancellable=cancellable, ttl=ttl, tracker=tracker)
         id_of = _id_maker(function, id)
         claim(job_name, function, tracker)
@@ -108,7 +107,7 @@ def tracked(
 
         @wraps(function)
         async def arun_tracked(*args: Any, **kwargs: Any) -> Any:
-            run = await in_thread(job.begin, id_of(*args, **kwargs))
+            run = await job.abegin(id_of(*args, **kwargs))
             if run is not None:
                 async with arunning(run) as progress:
                     result = await function(*args, **kwargs)

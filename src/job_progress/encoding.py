@@ -52,7 +52,7 @@ def state_in(record: Record | None) -> JobState | None:
         return None
     try:
         return _decoder.decode(record.value)
-    except msgspec.DecodeError as error:
+    except (msgspec.MsgspecError, ValueError, TypeError, RecursionError) as error:
         logger.warning("a record is unreadable and counts as missing: %s: %.100r", error, record.value)
         return None
 
@@ -69,6 +69,8 @@ def plain(value: Any, what: str, limit: int) -> Any:
     """
     try:
         encoded = _encoder.encode(value)
+        copy = msgspec.json.decode(encoded)
+        _encoder.encode([[copy]])  # in a state it lies deeper
     except (TypeError, ValueError, NotImplementedError, OverflowError, RecursionError) as error:
         detail = str(error) or "it has no JSON form"
         raise TypeError(f"{what} cannot be stored as JSON: {detail} (in a {type(value).__name__})") from error
@@ -77,7 +79,7 @@ def plain(value: Any, what: str, limit: int) -> Any:
             f"{what} is {len(encoded):,} bytes as JSON and may be {limit:,} (max_result_bytes): "
             "store it elsewhere and publish where"
         )
-    return msgspec.json.decode(encoded)
+    return copy
 
 
 def line(text: str, what: str, length: int) -> str:

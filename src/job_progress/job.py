@@ -29,6 +29,12 @@ _claimed: dict[str, tuple[str, str]] = {}
 """Names of jobs on the default tracker, and the definitions that bear them."""
 
 
+def default_name(definition: Any) -> str:
+    """`module.qualname`, the same in a script and in the processes that multiprocessing spawns from it."""
+    module = "__main__" if definition.__module__ == "__mp_main__" else definition.__module__
+    return f"{module}.{definition.__qualname__}"
+
+
 def claim(name: str, definition: Any, tracker: Tracker | None) -> None:
     """Let *definition*, a function or class, bear the job name *name* on *tracker*.
 
@@ -198,6 +204,19 @@ class Job:
         """Start a run that somebody else ends; see `Tracker.begin`. For wrappers: users want `start`."""
         return self.tracker.begin(self._blank(id))
 
+    async def abegin(self, id: Id) -> Run | None:
+        """`begin`, without blocking the event loop. If cancelled meanwhile, what has begun is ended."""
+        from asyncio import CancelledError, ensure_future, shield, wait
+
+        beginning = ensure_future(in_thread(self.begin, id))
+        try:
+            return await shield(beginning)
+        except CancelledError as cancelled:
+            await wait([beginning])
+            if beginning.exception() is None and (run := beginning.result()) is not None:
+                await shield(in_thread(run.finish, cancelled))
+            raise
+
     def start(self, id: Id) -> AbstractContextManager[Progress]:
         """Run the body of a `with` as this job, by hand and here: it gets the run's `Progress`.
 
@@ -223,7 +242,7 @@ class Job:
 
     @asynccontextmanager
     async def _astart(self, id: str) -> AsyncIterator[Progress]:
-        async with arunning(self._begun(id, await in_thread(self.begin, id))) as progress:
+        async with arunning(self._begun(id, await self.abegin(id))) as progress:
             yield progress
 
     def _begun(self, id: str, run: Run | None) -> Run:
@@ -279,10 +298,16 @@ class Job:
             job=self.name,
             id=check_name(id, "id"),
             owner=None if owner is None else check_name(owner, "owner"),
-            meta=plain(meta or {}, "meta", tracker.max_result_bytes),
+            meta=plain(_checked_meta(meta), "meta", tracker.max_result_bytes),
             settings=structs.replace(
                 tracker.settings,
                 cancellable=self._cancellable,
                 ttl=self._ttl or tracker.settings.ttl,
             ),
         )
+
+
+def _checked_meta(meta: Any) -> dict[str, Any]:
+    if meta is not None and not isinstance(meta, dict):
+        raise TypeError(f"meta must be a dictionary, not {meta!r}")
+    return meta or {}

@@ -21,7 +21,7 @@ def check_name(value: object, what: str) -> str:
     if not 1 <= len(value) <= MAX_LENGTH or not value.isprintable():
         shown = value if len(value) <= MAX_LENGTH else value[:20] + "…"
         raise ValueError(f"{what} must be 1 to {MAX_LENGTH} printable characters, not {len(value)} as in {shown!r}")
-    return value
+    return str.__str__(value)  # of an enumeration's member, its value
 
 
 def key_of(job: str, id: str) -> str:

@@ -87,8 +87,8 @@ class Progress:
             return None
         try:
             is_nan = isnan(fraction)
-        except TypeError:
-            raise TypeError(f"progress is a number from 0 to 1, or None, not {fraction!r}") from None
+        except (TypeError, ArithmeticError):
+            raise TypeError(f"progress is a number from 0 to 1, or None, not {fraction!r:.100}") from None
         if is_nan:
             raise ValueError("progress is a number from 0 to 1, or None, not NaN")
         return self._base + self._size * min(max(float(fraction), 0.0), 1.0)
@@ -372,4 +372,6 @@ def _whole(number: int, name: str) -> int:
         raise TypeError(f"{name} must be a whole number, not {number!r}") from None
     if whole < 0:
         raise ValueError(f"{name} must not be negative: {number!r}")
+    if whole >= 2**63:
+        raise ValueError(f"{name} must be less than 2 to the 63rd")
     return whole

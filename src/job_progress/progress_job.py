@@ -8,10 +8,9 @@ from collections.abc import Awaitable
 from typing import Any, ClassVar
 
 from job_progress.current import arunning, current_progress, running
-from job_progress.job import Id, Job, claim
+from job_progress.job import Id, Job, claim, default_name
 from job_progress.progress import Progress
 from job_progress.state import JobState
-from job_progress.threads import in_thread
 from job_progress.tracker import Tracker
 
 logger = logging.getLogger("job_progress")
@@ -37,7 +36,7 @@ class ProgressJob(ABC):
         store_result: bool = False,
     ) -> None:
         super().__init_subclass__()
-        job_name = name or f"{cls.__module__}.{cls.__qualname__}"
+        job_name = name or default_name(cls)
         cls.job = Job(job_name, cancellable=cancellable, ttl=ttl, tracker=tracker)
         cls._stores_result = store_result
         claim(job_name, cls, tracker)
@@ -69,7 +68,7 @@ class ProgressJob(ABC):
 
     async def ahandle(self) -> Any:
         """`handle`, for an async `handle_with_progress`."""
-        run = await in_thread(self.job.begin, self.get_progress_id())
+        run = await self.job.abegin(self.get_progress_id())
         if run is not None:
             async with arunning(run) as progress:
                 try:

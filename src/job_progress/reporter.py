@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import threading
 from collections.abc import Sequence
+from datetime import datetime
 from time import monotonic, sleep
 
 from job_progress import clock
@@ -13,7 +14,8 @@ from job_progress.errors import StoreUnavailable
 from job_progress.events import RunEvent
 from job_progress.fork import reset_in_children
 from job_progress.run import Run
-from job_progress.stores.contract import Store
+from job_progress.state import JobState
+from job_progress.stores.contract import Change, Store
 
 logger = logging.getLogger("job_progress")
 
@@ -97,23 +99,38 @@ class Reporter:
         while True:
             try:
                 self._publish([(run, event)])
-            except Exception as error:  # noqa: BLE001 - whatever a store does, the job is not to blame
-                if monotonic() + pause > deadline or not isinstance(error, StoreUnavailable):
-                    self._log_defect(error)
+            except StoreUnavailable as error:
+                if monotonic() + pause > deadline:
                     logger.warning("%s %r: %s; trying on in the background", run.known.job, run.known.id, error)
-                    if event is not None:
-                        run.final, run.give_up_at = event, monotonic() + GIVE_UP_AFTER
-                        self._wake.set()
+                    self._take_over(run, event)
                     return
                 sleep(pause)
                 pause = min(pause * 2, 1.0)
+            except BaseException:  # such as Ctrl-C, or a queue's time limit
+                self._take_over(run, event)
+                raise
             else:
-                run.final = None
+                if event is not None:
+                    run.final = None
                 return
 
-    def _log_defect(self, error: Exception) -> None:
-        if not isinstance(error, StoreUnavailable):
-            logger.error("this is a defect of the store or of job-progress", exc_info=error)
+    def _take_over(self, run: Run, event: RunEvent | None) -> None:
+        """Have the thread go on trying to publish *event*, if it is an end."""
+        if event is not None:
+            run.final, run.give_up_at = event, monotonic() + GIVE_UP_AFTER
+            self._wake.set()
+
+    def _wish(
+        self, run: Run, event: RunEvent | None, now: datetime
+    ) -> tuple[Run, RunEvent | None, JobState, Change] | None:
+        try:
+            decided = run.decide(event, now)
+            return None if decided is None else (run, event, decided[0], change_to(decided[0], run.key, decided[1]))
+        except Exception as error:
+            # What one run reports must not keep the others from being published.
+            logger.exception("%s %r cannot be published any more", run.known.job, run.known.id)
+            run.lose(f"what it reports cannot be stored: {error}")
+            return None
 
     def _publish(self, pairs: Sequence[tuple[Run, RunEvent | None]]) -> None:
         """Bring runs and their ends to the store: one round trip for all, and one more after conflicts.
@@ -123,10 +140,10 @@ class Reporter:
         """
         for _ in range(ROUNDS):
             now = clock.now()
-            wishes = [(run, event, *decided) for run, event in pairs if (decided := run.decide(event, now)) is not None]
+            wishes = [wish for run, event in pairs if (wish := self._wish(run, event, now)) is not None]
             if not wishes:
                 return
-            conflicts = self._store.swap([change_to(state, run.key, expected) for run, _, state, expected in wishes])
+            conflicts = self._store.swap([change for *_, change in wishes])
             pairs = []
             for (run, event, state, _), conflict in zip(wishes, conflicts, strict=True):
                 if conflict is None:
@@ -154,17 +171,18 @@ class Reporter:
         if due:
             try:
                 self._publish(due)
-            except Exception as error:  # noqa: BLE001 - whatever a store does, the thread lives on
+            except Exception as error:
                 if not self._away_until:
                     logger.warning("%s; reports are kept until it is back", error)
-                    self._log_defect(error)
+                    if not isinstance(error, StoreUnavailable):
+                        logger.exception("this is a defect of the store or of job-progress")
                 self._away_until = monotonic() + RETRY_EVERY
                 return RETRY_EVERY
             if self._away_until:
                 logger.warning("%s is back", self._store.describe())
                 self._away_until = 0.0
             for run, event in due:
-                if event is not None:
+                if event is not None and run.final is event:
                     run.final = None
                     self._runs.discard(run)
                 # Woken in the middle of a tick, a run waits for the one after the next: never

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable
 from contextlib import suppress
 from datetime import datetime
 from math import inf
@@ -93,6 +94,8 @@ class Run:
         self.ended = False
         self.lost = False
 
+        self._reported_at_end: Reported | None = None
+
         # The publisher's own notes.
         self.final: RunEvent | None = None
         self.give_up_at = inf
@@ -157,7 +160,7 @@ class Run:
         position, count = self.position, self.count
         completed, total, counted = count.read() if count else (None, None, None)
         progress = counted if isinstance(position, Count) else position
-        progress = None if progress is None else min(float(progress), 1.0)
+        progress = None if progress is None else min(progress, 1.0)
         known = self.known
         speed, rate = known.speed, known.rate
         if now is not None:
@@ -272,6 +275,7 @@ class Run:
     def end(self, event: RunEvent) -> None:
         """Set the end that *event* says, in the store before returning if that can be had in time."""
         self.ended = True
+        self._reported_at_end = event.reported
         if self.publisher is not None:
             self.publisher.settle(self, event)
         else:
@@ -284,11 +288,13 @@ class Run:
         Returns:
             Is *error* this run's own cancellation, with which nobody else need be bothered?
         """
-        event = self._outcome(error)
-        if event is not None:
-            self.end(event)
-        if self.publisher is not None:
-            self.publisher.discard(self)
+        try:
+            event = self._outcome(error)
+            if event is not None:
+                self.end(event)
+        finally:
+            if self.publisher is not None:
+                self.publisher.discard(self)
         return isinstance(error, JobCancelled) and self.is_own(error)
 
     def is_own(self, cancelled: JobCancelled) -> bool:
@@ -296,22 +302,31 @@ class Run:
         return cancelled.state is None or cancelled.state.token == self.token
 
     def _outcome(self, error: BaseException | None) -> RunEvent | None:
-        reported = self.reported()
+        reported = self._reported_at_end or self.reported()
         if error is None:
             return None if self.ended else Complete(self.token, reported)
         if isinstance(error, JobCancelled):
             return Acknowledge(self.token, reported)
         task = current_task()
         interrupted = not isinstance(error, Exception)
-        if interrupted and (self.cancel_requested or task.was_cancelled(error)):
+        if interrupted and (self.cancel_requested or _answer(task.was_cancelled, error)):
             return Acknowledge(self.token, reported)
         text = explain(error)
         if interrupted:
             text = f"interrupted by {text}"
-        how = Retry if task.will_retry(error) else Fail
+        how = Retry if _answer(task.will_retry, error) else Fail
         return how(self.token, reported, text)
 
     def cancellation(self) -> JobCancelled:
         """What a checkpoint raises."""
         known = self.known
         return JobCancelled(f"{known.job} {known.id!r} was cancelled", known if known.token == self.token else None)
+
+
+def _answer(question: Callable[[BaseException], bool], error: BaseException) -> bool:
+    """What an integration says of *error*; no, if it fails at that."""
+    try:
+        return question(error)
+    except Exception:
+        logger.exception("an integration of a queue could not tell about %r", error)
+        return False

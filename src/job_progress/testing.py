@@ -158,7 +158,7 @@ class FrozenClock:
 def frozen_clock(start: datetime | None = None) -> Iterator[FrozenClock]:
     """Hold the library's wall clock still inside a `with`, at *start* (aware; by default 2030-01-01 UTC).
 
-    Heartbeats, expiry and estimates of pace go by the machine's monotonic clock, and go on.
+    When the reporter writes, and how fast a run seems, goes by the machine's monotonic clock, and goes on.
     """
     frozen = FrozenClock(start or datetime(2030, 1, 1, tzinfo=UTC))
     clock.set_clock(frozen)

@@ -8,6 +8,7 @@ import re
 from collections import deque
 from collections.abc import AsyncGenerator, Callable, Collection, Generator, Sequence
 from datetime import timedelta
+from math import inf
 
 from job_progress import clock
 from job_progress.encoding import MAX_RESULT_BYTES, change_to, state_in
@@ -327,9 +328,9 @@ class Tracker:
 
 
 def check_positive(value: float, name: str) -> None:
-    """Raise `ValueError` unless *value*, called *name*, is a number above 0."""
-    if not value > 0:
-        raise ValueError(f"{name} must be more than 0, not {value!r}")
+    """Raise `ValueError` unless *value*, called *name*, is a finite number above 0."""
+    if not 0 < value < inf:
+        raise ValueError(f"{name} must be more than 0, and finite, not {value!r}")
 
 
 def _why_not(state: JobState) -> str:

@@ -15,6 +15,8 @@ from job_progress.stores.contract import Store
 
 logger = logging.getLogger("job_progress")
 
+MAX_TIMEOUT = 1e6
+"""Seconds that stand for ever: more is too much for some systems."""
 RESYNC_EVERY = 1.0
 """Seconds between loads of everything that is watched, where the store pushes as well."""
 
@@ -80,17 +82,18 @@ class Hub:
 
     def states(self, key: str, name: str, timeout: float | None) -> Generator[JobState, None, None]:
         """The state below *key* now, then newer ones up to the final one; see `Tracker.watch`."""
-        deadline = None if timeout is None else monotonic() + timeout
+        deadline = monotonic() + (MAX_TIMEOUT if timeout is None else min(timeout, MAX_TIMEOUT))
         changed = threading.Event()
         with self.watching(key, changed.set) as watcher:
             self._begin(watcher, key)
             seen: JobState | None = None
             while seen is None or not seen.is_finished:
                 changed.clear()  # before looking, so that what comes while looking is not lost
-                if watcher.newest is not None and watcher.newest is not seen:
-                    seen = watcher.newest
+                newest, left = watcher.newest, deadline - monotonic()
+                if newest is not None and newest is not seen and (left > 0 or newest.is_finished or seen is None):
+                    seen = newest
                     yield seen
-                elif not changed.wait(None if deadline is None else max(deadline - monotonic(), 0.0)):
+                elif left <= 0 or not changed.wait(left):
                     raise _not_in_time(name, timeout, seen)
 
     async def astates(self, key: str, name: str, timeout: float | None) -> AsyncGenerator[JobState, None]:
@@ -98,7 +101,7 @@ class Hub:
         import asyncio
 
         loop, changed = asyncio.get_running_loop(), asyncio.Event()
-        deadline = None if timeout is None else loop.time() + timeout
+        deadline = loop.time() + (MAX_TIMEOUT if timeout is None else min(timeout, MAX_TIMEOUT))
 
         def notify() -> None:
             with suppress(RuntimeError):  # the loop is closed: nobody waits any more
@@ -109,8 +112,9 @@ class Hub:
             seen: JobState | None = None
             while seen is None or not seen.is_finished:
                 changed.clear()
-                if watcher.newest is not None and watcher.newest is not seen:
-                    seen = watcher.newest
+                newest, late = watcher.newest, loop.time() >= deadline
+                if newest is not None and newest is not seen and (not late or newest.is_finished or seen is None):
+                    seen = newest
                     yield seen
                     continue
                 try:

@@ -392,3 +392,19 @@ def test_a_fork_in_the_middle_of_a_long_wait(tmp_path: Path, monkeypatch: pytest
     assert own is not inherited
     assert inherited.execute("SELECT 1").fetchone() == (1,)  # not closed
     file.close()
+
+
+def test_an_interrupted_write_leaves_no_lock(sqlite_file: Path, store: Store) -> None:
+    """Ctrl-C in the middle of a transaction: another process, or connection, can write at once."""
+
+    def interrupted(connection: sqlite3.Connection) -> None:
+        connection.execute("BEGIN IMMEDIATE")
+        raise KeyboardInterrupt
+
+    file = SQLiteFile(sqlite_file)
+    with pytest.raises(KeyboardInterrupt):
+        file.use(interrupted)
+    began = time.monotonic()
+    put(store, change())
+    assert time.monotonic() - began < 1
+    file.close()

@@ -69,6 +69,9 @@ class SQLiteFile:
                 # A file that was damaged needs a new connection, once it is mended.
                 self._disconnect()
                 raise StoreUnavailable(f"cannot use the SQLite file {self._path}: {error}") from error
+            except BaseException:  # such as Ctrl-C: no transaction may stay open, or nobody else could write
+                self._disconnect()
+                raise
 
     def close(self) -> None:
         """Let go of the connection; the next use opens another."""

@@ -97,7 +97,12 @@ def row(state: JobState) -> list[str]:
 
 def facts(state: JobState) -> list[str]:
     """All that is known, as `key: value`, and without what is empty or not so."""
-    return [f"{key}: {_value(value)}" for key, value in state.to_dict().items() if value not in (None, False, {})]
+    unknown = (None, {})
+    return [
+        f"{key}: {_value(value)}"
+        for key, value in state.to_dict().items()
+        if value not in unknown and not (value is False and key.startswith(("is_", "can_")))
+    ]
 
 
 def _value(value: Any) -> str:

@@ -97,7 +97,7 @@ def row(state: JobState) -> list[str]:
 
 def facts(state: JobState) -> list[str]:
     """All that is known, as `key: value`, and without what is empty or not so."""
-    unknown = (None, {})
+    unknown: tuple[Any, ...] = (None, {})
     return [
         f"{key}: {_value(value)}"
         for key, value in state.to_dict().items()

@@ -7,8 +7,9 @@ from functools import wraps
 from typing import Any, ParamSpec, Protocol, TypeVar, overload
 from uuid import uuid4
 
+from job_progress.claims import claim, default_name
 from job_progress.current import arunning, running
-from job_progress.job import Job, claim, default_name
+from job_progress.job import Job
 from job_progress.task import current_task
 from job_progress.tracker import Tracker
 

@@ -7,8 +7,9 @@ from abc import ABC, abstractmethod
 from collections.abc import Awaitable
 from typing import Any, ClassVar
 
+from job_progress.claims import claim, default_name
 from job_progress.current import arunning, current_progress, running
-from job_progress.job import Id, Job, claim, default_name
+from job_progress.job import Id, Job
 from job_progress.progress import Progress
 from job_progress.state import JobState
 from job_progress.tracker import Tracker

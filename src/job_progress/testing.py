@@ -16,10 +16,11 @@ from typing import Any, Generic, TypeVar
 from msgspec import Struct
 
 from job_progress import clock
+from job_progress.claims import claims_of_its_own
 from job_progress.count import Count
 from job_progress.default import set_default_tracker
 from job_progress.events import RunEvent
-from job_progress.job import Job, claims_of_its_own
+from job_progress.job import Job
 from job_progress.progress_job import ProgressJob
 from job_progress.run import Run
 from job_progress.state import JobState

@@ -225,6 +225,21 @@ def test_what_interrupts_a_write_goes_on_and_the_end_is_published(
     eventually(lambda: stored(job, "8").is_completed)
 
 
+def test_an_interruption_while_waiting_for_the_store_loses_no_end(
+    job: Job, store: ObservedStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Ctrl-C between two tries goes on, and the thread publishes the end when the store is back."""
+
+    def interrupted(seconds: float) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(reporter_module, "sleep", interrupted)
+    with pytest.raises(KeyboardInterrupt), job.start("7"):
+        store.away = True
+    store.away = False
+    eventually(lambda: stored(job).is_completed)
+
+
 def test_a_run_that_cannot_be_published_harms_no_other(job: Job, caplog: pytest.LogCaptureFixture) -> None:
     """It is given up with a line in the log, and the others are published as ever."""
     with job.start("bad") as bad, job.start("good") as good:

@@ -95,24 +95,28 @@ class Reporter:
         If the store stays away, the thread goes on trying to publish the end of a run, for
         `GIVE_UP_AFTER` seconds; other reports it takes up with the next tick anyway.
         """
+        try:
+            self._publish_in_time(run, event)
+        except StoreUnavailable as error:
+            logger.warning("%s %r: %s; trying on in the background", run.known.job, run.known.id, error)
+            self._take_over(run, event)
+        except BaseException:  # such as Ctrl-C, or a queue's time limit, also while waiting
+            self._take_over(run, event)
+            raise
+        else:
+            if event is not None:
+                run.final = None
+
+    def _publish_in_time(self, run: Run, event: RunEvent | None) -> None:
         deadline, pause = monotonic() + SETTLE_WITHIN, 0.05
         while True:
             try:
-                self._publish([(run, event)])
-            except StoreUnavailable as error:
+                return self._publish([(run, event)])
+            except StoreUnavailable:
                 if monotonic() + pause > deadline:
-                    logger.warning("%s %r: %s; trying on in the background", run.known.job, run.known.id, error)
-                    self._take_over(run, event)
-                    return
-                sleep(pause)
-                pause = min(pause * 2, 1.0)
-            except BaseException:  # such as Ctrl-C, or a queue's time limit
-                self._take_over(run, event)
-                raise
-            else:
-                if event is not None:
-                    run.final = None
-                return
+                    raise
+            sleep(pause)
+            pause = min(pause * 2, 1.0)
 
     def _take_over(self, run: Run, event: RunEvent | None) -> None:
         """Have the thread go on trying to publish *event*, if it is an end."""

@@ -15,6 +15,7 @@ from statistics import median
 from time import perf_counter
 
 from job_progress.stores import Change, Conflict, Query, Record, Store
+from job_progress.stores.contract import Subscription
 
 
 @dataclass(frozen=True)
@@ -102,12 +103,7 @@ class CountingStore(Store):
         self.trips += 1
         return self._store.list(query)
 
-    def delete(self, keys: Sequence[str]) -> None:
-        """Count, and pass on."""
-        self.trips += 1
-        self._store.delete(keys)
-
-    def subscribe(self, changed: Callable[[str], None]) -> Callable[[], None] | None:
+    def subscribe(self, changed: Callable[[str], None]) -> Subscription | None:
         """Pass on: this is one subscription, and no round trip."""
         return self._store.subscribe(changed)
 

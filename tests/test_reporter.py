@@ -16,6 +16,7 @@ from job_progress import Job, JobAlreadyProcessing, JobState, Progress, Tracker
 from job_progress import reporter as reporter_module
 from job_progress.errors import JobCancelled
 from tests.observed_store import ObservedStore
+from tests.stores.changes import forget
 from tests.waiting import eventually
 
 
@@ -186,7 +187,7 @@ def test_a_store_that_is_away_costs_the_job_two_log_lines(
         store.away = False
         eventually(lambda: stored(job).progress == 0.4)
     assert [record.getMessage() for record in caplog.records] == [
-        "the store is away; reports are kept until it is back",
+        "the store is away; what is reported is kept until it is back",
         "this process's memory is back",
     ]
 
@@ -354,7 +355,7 @@ def test_a_late_start_leaves_another_run_alone(job: Job, tracker: Tracker, store
 def test_a_superseded_run_cannot_write(job: Job, store: ObservedStore, caplog: pytest.LogCaptureFixture) -> None:
     """After a reset from outside it finds out at its next flush, stops, and leaves the new state alone."""
     with job.start("7") as progress:
-        store.delete(["job:7"])
+        forget(store, "job:7")
         job.lock("7")
         progress.update(0.9).flush()
         assert progress.cancel_requested
@@ -369,7 +370,7 @@ def test_neither_thread_of_a_superseded_run_can_write(job: Job, store: ObservedS
     """Both the reporter and a flush learn of it at the same time, over and over: the lock always stands."""
     for number in range(200):
         with job.start(number) as progress:
-            store.delete([f"job:{number}"])
+            forget(store, f"job:{number}")
             locked = job.lock(number)
             progress.update(0.9).flush()
         assert job.get(number) == locked
@@ -403,7 +404,7 @@ def test_a_forgotten_run_is_written_anew(job: Job, store: ObservedStore) -> None
     """The store lost its data, as after a restart without them: the next write brings the state back."""
     with job.start("7") as progress:
         progress.update(0.5).flush()
-        store.delete(["job:7"])
+        forget(store, "job:7")
         assert job.get("7") is None
         progress.update(0.6).flush()
         assert (stored(job).progress, stored(job).attempt) == (0.6, 1)

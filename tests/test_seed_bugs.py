@@ -15,6 +15,7 @@ from job_progress import Job, JobAlreadyProcessing, JobCancelled, JobNotCancella
 from job_progress.task import QueueTask, queue_task
 from job_progress.testing import frozen_clock
 from tests.observed_store import ObservedStore
+from tests.stores.changes import forget
 
 pytestmark = pytest.mark.usefixtures("job_progress_tracker")
 
@@ -126,7 +127,7 @@ def test_9_a_cancel_does_not_free_the_lock_before_the_run_has_stopped() -> None:
     with job.start("7") as old:
         job.cancel("7")
         assert job.lock("7") is None
-        store.delete([job.name + ":7"])  # as if it had been declared dead
+        forget(store, job.name + ":7")  # as if it had been declared dead
         locked = job.lock("7")
         old.update(0.9).flush()
         assert job.get("7") == locked

@@ -12,6 +12,7 @@ from msgspec import structs
 from job_progress import Job, JobState, JobStatus, Tracker
 from job_progress.state import Settings
 from job_progress.testing import FrozenClock, frozen_clock
+from tests.stores.changes import forget
 
 NOW = datetime(2030, 1, 1, tzinfo=UTC)
 PROCESSING = JobState(
@@ -197,7 +198,7 @@ def test_refresh_and_cancel_ask_where_the_snapshot_came_from(job_progress_tracke
     cancelled = locked.cancel()
     assert (locked.status, cancelled.status) == ("pending", "cancelled")
     assert locked.refresh() == cancelled
-    job_progress_tracker.store.delete(["shop.import:7"])
+    forget(job_progress_tracker.store, "shop.import:7")
     assert cancelled.refresh() is cancelled
 
 

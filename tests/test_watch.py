@@ -13,6 +13,7 @@ import pytest
 from job_progress import Job, JobState, StoreUnavailable, Tracker
 from job_progress import watch as watch_module
 from job_progress.stores import Store
+from job_progress.stores.contract import Subscription
 from job_progress.testing import frozen_clock
 from tests.observed_store import ObservedStore
 from tests.waiting import eventually
@@ -21,7 +22,7 @@ from tests.waiting import eventually
 class PolledStore(ObservedStore):
     """One that cannot push."""
 
-    def subscribe(self, changed: Callable[[str], None]) -> Callable[[], None] | None:
+    def subscribe(self, changed: Callable[[str], None]) -> Subscription | None:
         return None
 
 
@@ -252,7 +253,7 @@ def test_a_store_that_goes_away_later_is_waited_for(
     job.cancel("7")
     assert audience.wait()[-1].is_cancelled
     messages = [record.getMessage() for record in caplog.records if record.name == "job_progress"]
-    assert messages == ["the store is away; watching goes on when it is back", "this process's memory is back"]
+    assert messages == ["the store is away; what is reported is kept until it is back", "this process's memory is back"]
 
 
 def test_a_watch_that_a_forked_child_inherits_can_be_closed_there() -> None:

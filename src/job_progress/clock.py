@@ -1,7 +1,8 @@
-"""The wall clock, read in one place, so that a test can hold it still."""
+"""The clocks, read in one place, so that a test can hold them still."""
 
 from collections.abc import Callable
 from datetime import UTC, datetime
+from time import monotonic
 
 
 def _system_clock() -> datetime:
@@ -9,6 +10,7 @@ def _system_clock() -> datetime:
 
 
 _read: Callable[[], datetime] = _system_clock
+_steady: Callable[[], float] = monotonic
 
 
 def now() -> datetime:
@@ -16,10 +18,16 @@ def now() -> datetime:
     return _read()
 
 
-def set_clock(read: Callable[[], datetime] | None) -> None:
-    """Read the time from *read* from now on; `None` goes back to the system's clock.
+def steady() -> float:
+    """Seconds on a clock that never jumps, the same one for all processes of a machine until it is booted."""
+    return _steady()
 
-    For tests: see `job_progress.testing.frozen_clock`.
+
+def set_clock(read: Callable[[], datetime] | None, steady: Callable[[], float] | None = None) -> None:
+    """Read the time from *read* from now on, and the steady clock from *steady*, or else from *read* too.
+
+    `None` goes back to the system's clocks. For tests: see `job_progress.testing.frozen_clock`.
     """
-    global _read
+    global _read, _steady
     _read = read or _system_clock
+    _steady = steady or (monotonic if read is None else lambda: read().timestamp())

@@ -47,14 +47,18 @@ def change_to(state: JobState, key: str, expected: int) -> Change:
 
 
 def state_in(record: Record | None) -> JobState | None:
-    """The state that *record* holds; `None` if there is none that this version can read."""
+    """The state that *record* holds; `None` if there is none that this version can read.
+
+    How long the run has been silent goes by the record's age, and not by the clock of whoever wrote it.
+    """
     if record is None:
         return None
     try:
-        return _decoder.decode(record.value)
+        state = _decoder.decode(record.value)
     except (msgspec.MsgspecError, ValueError, TypeError, RecursionError) as error:
         logger.warning("a record is unreadable and counts as missing: %s: %.100r", error, record.value)
         return None
+    return state.silent_for(record.age + state.silence)
 
 
 def plain(value: Any, what: str, limit: int) -> Any:

@@ -13,6 +13,7 @@ from job_progress.encoding import change_to, state_in
 from job_progress.errors import StoreUnavailable
 from job_progress.events import RunEvent
 from job_progress.fork import reset_in_children
+from job_progress.outage import Outage
 from job_progress.run import Run
 from job_progress.state import JobState
 from job_progress.stores.contract import Change, Store
@@ -40,8 +41,9 @@ class Reporter:
     The thread starts with the first run of a process, and not before.
     """
 
-    def __init__(self, store: Store, flush_interval: float, heartbeat: float) -> None:
+    def __init__(self, store: Store, flush_interval: float, heartbeat: float, outage: Outage) -> None:
         self._store = store
+        self._outage = outage
         self._flush_interval = flush_interval
         self._heartbeat = heartbeat
         self._reset()
@@ -175,16 +177,12 @@ class Reporter:
         if due:
             try:
                 self._publish(due)
-            except Exception as error:
-                if not self._away_until:
-                    logger.warning("%s; reports are kept until it is back", error)
-                    if not isinstance(error, StoreUnavailable):
-                        logger.exception("this is a defect of the store or of job-progress")
+            except Exception as error:  # noqa: BLE001 - it is said by whom it is told to
+                self._outage.begins("reporter", error)
                 self._away_until = monotonic() + RETRY_EVERY
                 return RETRY_EVERY
-            if self._away_until:
-                logger.warning("%s is back", self._store.describe())
-                self._away_until = 0.0
+            self._outage.ends("reporter")
+            self._away_until = 0.0
             for run, event in due:
                 if event is not None and run.final is event:
                     run.final = None

@@ -142,7 +142,9 @@ class JobState(Struct, frozen=True, omit_defaults=True, kw_only=True, dict=True)
     token: str | None = None
     """Of the run that may move this state; never shown."""
     heartbeat_at: datetime | None = None
-    """The run's last sign of life."""
+    """The run's last sign of life, by its own clock."""
+    silence: float = 0.0
+    """Seconds for which the run had been silent when somebody else wrote this."""
     point_of_no_return: bool = False
     """Latched once the progress has reached the cancel threshold."""
     owes_start: bool = False
@@ -205,9 +207,17 @@ class JobState(Struct, frozen=True, omit_defaults=True, kw_only=True, dict=True)
 
     def is_stalled_at(self, now: datetime) -> bool:
         """Is the run dead, as seen at *now*?"""
-        if not self.is_processing or self.heartbeat_at is None:
-            return False
-        return (now - self.heartbeat_at).total_seconds() > self.settings.stalled_after
+        return self.is_processing and self.silence_at(now) > self.settings.stalled_after
+
+    def silence_at(self, now: datetime) -> float:
+        """Seconds without a sign of life, as seen at *now*."""
+        since = vars(self).get("silent_since", self.heartbeat_at) or now
+        return max((now - since).total_seconds(), 0.0)
+
+    def silent_for(self, seconds: float) -> JobState:
+        """This snapshot, freshly read, with what the store says of the run's silence."""
+        vars(self)["silent_since"] = clock.now() - timedelta(seconds=min(seconds, _AGES))
+        return self
 
     @property
     def is_cancelling(self) -> bool:
@@ -276,7 +286,7 @@ class JobState(Struct, frozen=True, omit_defaults=True, kw_only=True, dict=True)
     def bound_to(self, source: Source) -> JobState:
         """A copy of this snapshot that `refresh` and `cancel` can ask *source* about."""
         copy = structs.replace(self)
-        vars(copy)["source"] = source
+        vars(copy).update(vars(self), source=source)
         return copy
 
     def _source(self) -> Source:
@@ -331,6 +341,7 @@ class JobState(Struct, frozen=True, omit_defaults=True, kw_only=True, dict=True)
         return builtins
 
 
+_AGES = 1e9  # seconds that no run lasts
 _PUBLIC = JobState.__struct_fields__[: JobState.__struct_fields__.index("version") + 1]
 
 

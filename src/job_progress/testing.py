@@ -140,7 +140,7 @@ def run_job(
 
 
 class FrozenClock:
-    """A wall clock that moves only when told to."""
+    """A clock that moves only when told to."""
 
     def __init__(self, now: datetime) -> None:
         self._now = now
@@ -157,9 +157,10 @@ class FrozenClock:
 
 @contextmanager
 def frozen_clock(start: datetime | None = None) -> Iterator[FrozenClock]:
-    """Hold the library's wall clock still inside a `with`, at *start* (aware; by default 2030-01-01 UTC).
+    """Hold the library's clock still inside a `with`, at *start* (aware; by default 2030-01-01 UTC).
 
-    When the reporter writes, and how fast a run seems, goes by the machine's monotonic clock, and goes on.
+    When the reporter writes, and how fast a run seems, goes on as it was. So does a server's own clock,
+    by which a store that has one judges what has expired and who has stalled.
     """
     frozen = FrozenClock(start or datetime(2030, 1, 1, tzinfo=UTC))
     clock.set_clock(frozen)

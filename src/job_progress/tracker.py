@@ -15,6 +15,7 @@ from job_progress.encoding import MAX_RESULT_BYTES, change_to, state_in
 from job_progress.errors import JobAlreadyProcessing, JobNotCancellable, StoreUnavailable
 from job_progress.events import Event, FindDead, Lock, RequestCancel, Start
 from job_progress.names import check_name, key_of
+from job_progress.outage import Outage
 from job_progress.reporter import Reporter
 from job_progress.run import Run
 from job_progress.state import JobState, JobStatus, Settings, microseconds
@@ -95,9 +96,10 @@ class Tracker:
         self.max_result_bytes = max_result_bytes
         self.claimed: dict[str, tuple[str, str]] = {}  # the names of its jobs, and who bears them
         self._key = key
-        self.reporter = Reporter(self.store, flush_interval, heartbeat)
+        outage = Outage(self.store)
+        self.reporter = Reporter(self.store, flush_interval, heartbeat, outage)
         # Half an interval, so that watching adds less delay than reporting does.
-        self._hub = Hub(self.store, self._load, flush_interval / 2)
+        self._hub = Hub(self.store, self._load, flush_interval / 2, outage)
 
     def get(self, job: str, id: str | None) -> JobState | None:
         """The state of an execution, or `None` if the store knows none. One round trip.
@@ -278,8 +280,9 @@ class Tracker:
         except Refused as refusal:
             state = refusal.state
             raise JobAlreadyProcessing(
-                f"{state.job} {state.id!r} is being processed by another run, which gave a sign of life at "
-                f"{state.heartbeat_at}; it can be taken over after {state.settings.stalled_after:g} s of silence",
+                f"{state.job} {state.id!r} is being processed by another run, which gave a sign of life "
+                f"{state.silence_at(clock.now()):.1f} s ago; it can be taken over after "
+                f"{state.settings.stalled_after:g} s of silence",
                 state.bound_to(self),
             ) from None
         except StoreUnavailable as error:

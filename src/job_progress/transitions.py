@@ -119,6 +119,7 @@ def run_again(state: JobState, event: Start, now: datetime) -> Fields:
         "started_at": now,
         "updated_at": now,
         "heartbeat_at": now,
+        "silence": 0.0,
         "progress": 0.0,
         "point_of_no_return": False,
         **dict.fromkeys(("completed", "total", "message", "result", "error", "cancel_requested_at", "speed", "rate")),
@@ -132,7 +133,7 @@ def swallow_start(state: JobState, event: Start, now: datetime) -> Fields:
 
 def request(state: JobState, event: RequestCancel, now: datetime) -> Fields:
     """Asked to stop."""
-    return {"cancel_requested_at": now, "updated_at": now}
+    return {"cancel_requested_at": now, "updated_at": now, "silence": state.silence_at(now)}
 
 
 def cancel_before_start(state: JobState, event: Any, now: datetime) -> Fields:
@@ -155,7 +156,7 @@ def report(state: JobState, event: RunEvent, now: datetime) -> Fields:
     fields = structs.asdict(event.reported)
     fields["meta"] = state.meta | event.reported.meta
     fields["point_of_no_return"] |= state.point_of_no_return
-    fields["heartbeat_at"] = now
+    fields |= {"heartbeat_at": now, "silence": 0.0}
     if not event.reported.is_in(state):
         fields["updated_at"] = now
     return fields
@@ -262,5 +263,8 @@ def transition(state: JobState, event: Event, now: datetime) -> JobState:
             fields["status"] = row.target
             # A hybrid logical clock: never reused, even when a state is forgotten and made anew.
             fields["version"] = max(state.version + 1, microseconds(now))
-            return structs.replace(state, **fields)
+            changed = structs.replace(state, **fields)
+            if "heartbeat_at" not in fields:
+                vars(changed).update(vars(state))  # what was seen of its silence
+            return changed
     raise Refused(state, event)

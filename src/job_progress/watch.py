@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-import logging
 import threading
 from collections.abc import AsyncGenerator, Callable, Generator, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from time import monotonic
 
-from job_progress.errors import StoreUnavailable
 from job_progress.fork import reset_in_children
+from job_progress.outage import Outage
 from job_progress.state import JobState
-from job_progress.stores.contract import Store
-
-logger = logging.getLogger("job_progress")
+from job_progress.stores.contract import Store, Subscription
 
 MAX_TIMEOUT = 1e6
 """Seconds that stand for ever: more is too much for some systems."""
@@ -45,8 +42,15 @@ class Hub:
     a slow one skips, and nothing queues up. The thread lives while there are watchers.
     """
 
-    def __init__(self, store: Store, load: Callable[[Sequence[str]], list[JobState | None]], interval: float) -> None:
+    def __init__(
+        self,
+        store: Store,
+        load: Callable[[Sequence[str]], list[JobState | None]],
+        interval: float,
+        outage: Outage,
+    ) -> None:
         self._store = store
+        self._outage = outage
         self._load = load
         self._interval = interval
         self.reset_after_fork()
@@ -55,20 +59,24 @@ class Hub:
     def reset_after_fork(self) -> None:
         """The watchers stay with the parent."""
         self._watchers: dict[str, list[Watcher]] = {}
-        self._pushed: set[str] = set()
+        self._pushed: dict[str, None] = {}  # an ordered set whose operations are atomic
         self._wake = threading.Event()
         self._lock = threading.Lock()
         self._thread: threading.Thread | None = None
+        self._subscription: Subscription | None = None
 
     @contextmanager
     def watching(self, key: str, notify: Callable[[], object]) -> Iterator[Watcher]:
         """A watcher of *key*; *notify* is called, from any thread, whenever it has something newer."""
         watcher = Watcher(notify)
         with self._lock:
-            self._watchers.setdefault(key, []).append(watcher)
             if self._thread is None:
+                self._subscription = self._store.subscribe(self._push)
                 self._thread = threading.Thread(target=self._work, name="job-progress watch", daemon=True)
                 self._thread.start()
+            if key not in self._watchers and self._subscription:
+                self._subscription.follow(key)
+            self._watchers.setdefault(key, []).append(watcher)
         try:
             yield watcher
         finally:
@@ -78,6 +86,8 @@ class Hub:
                     watchers.remove(watcher)
                     if not watchers:
                         del self._watchers[key]
+                        if self._subscription:
+                            self._subscription.unfollow(key)
             self._wake.set()
 
     def states(self, key: str, name: str, timeout: float | None) -> Generator[JobState, None, None]:
@@ -129,45 +139,39 @@ class Hub:
             watcher.offer(state)
 
     def _push(self, key: str) -> None:
-        with self._lock:
-            if key not in self._watchers:
-                return
-            self._pushed.add(key)
+        self._pushed[key] = None
         self._wake.set()
 
     def _work(self) -> None:
-        unsubscribe = self._store.subscribe(self._push)
-        interval = RESYNC_EVERY if unsubscribe else self._interval
-        next_load, away = 0.0, False
+        subscription = self._subscription
+        interval = RESYNC_EVERY if subscription else self._interval
+        next_load = 0.0
         while True:
             self._wake.wait(max(next_load - monotonic(), 0.0))
             self._wake.clear()
             with self._lock:
                 if not self._watchers:
-                    self._thread = None
+                    self._thread = self._subscription = None
                     break
-                pushed, self._pushed = self._pushed, set()
+                pushed = [self._pushed.popitem()[0] for _ in range(len(self._pushed))]
                 if monotonic() >= next_load:
                     keys, next_load = list(self._watchers), monotonic() + interval
                 else:
                     keys = [key for key in pushed if key in self._watchers]
             try:
                 states = self._load(keys) if keys else []
-            except Exception as error:
-                if not away:
-                    defect = None if isinstance(error, StoreUnavailable) else error
-                    logger.warning("%s; watching goes on when it is back", error, exc_info=defect)
-                away, next_load = True, monotonic() + max(interval, RESYNC_EVERY)
+            except Exception as error:  # noqa: BLE001 - it is said by whom it is told to
+                self._outage.begins("watch", error)
+                next_load = monotonic() + max(interval, RESYNC_EVERY)
                 continue
-            if away and keys:
-                logger.warning("%s is back", self._store.describe())
-                away = False
+            if keys:
+                self._outage.ends("watch")
             for key, state in zip(keys, states, strict=True):
                 if state is not None:
                     for watcher in list(self._watchers.get(key, ())):
                         watcher.offer(state)
-        if unsubscribe:
-            unsubscribe()
+        if subscription:
+            subscription.close()
 
 
 def _not_in_time(name: str, timeout: float | None, seen: JobState | None) -> TimeoutError:

@@ -128,7 +128,10 @@ def fork_with_a_store_in_memory() -> None:
     store = MemoryStore()
     swap(store, change(version=1))
     told: list[str] = []
-    store.subscribe(told.append)
+    subscription = store.subscribe(told.append)
+    assert subscription
+    subscription.follow("key")
+    told.clear()
     stop = threading.Event()
 
     def keep_busy() -> None:

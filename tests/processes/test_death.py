@@ -12,6 +12,7 @@ from job_progress.job import Job
 from tests.processes import bodies
 from tests.processes.child import Child, Launch
 from tests.processes.jobs import HEARTBEAT, SLACK, STALLED_AFTER, state_of
+from tests.stores.changes import forget
 from tests.waiting import eventually
 
 
@@ -122,7 +123,7 @@ def test_a_zombie_finds_its_id_locked_cancelled_or_forgotten(job: Job, zombie: C
         job.cancel("7")
     else:
         time.sleep(HEARTBEAT)  # others may forget an id no sooner than they may take it
-        job.tracker.store.delete(["work:7"])
+        forget(job.tracker.store, "work:7")
     before = job.get("7")
     zombie.resume()
     zombie.tell()

@@ -49,3 +49,10 @@ def load(store: Store, key: str = "key") -> Record | None:
 def names(store: Store, *, limit: int = 1000, after: tuple[int, str] | None = None) -> list[str]:
     """The values of all records, in the order of the listing."""
     return [record.value.decode() for record in store.list(Query(limit=limit, after=after))]
+
+
+def forget(store: Store, *keys: str) -> None:
+    """Have *store* forget *keys*, whatever it holds there."""
+    for key, record in zip(keys, store.load(keys), strict=True):
+        if record is not None:
+            put(store, change(key, expected=record.version, version=record.version + 1, lifetime=0))

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from time import sleep
 from typing import NamedTuple
 
 import pytest
 
 from job_progress.stores import Store, open_store
+from job_progress.testing import FrozenClock, frozen_clock
 
 
 class Kind(NamedTuple):
@@ -17,21 +19,55 @@ class Kind(NamedTuple):
         url: The fixture that gives the URL of an empty one.
         shared: Do all that open this URL see the same?
         pushes: Does `subscribe` deliver?
+        own_clock: Does its engine go by a clock of its own, which no test can hold?
     """
 
     url: str
     shared: bool = True
     pushes: bool = True
+    own_clock: bool = True
 
 
 KINDS = {
-    "memory": Kind("memory_url", shared=False),
-    "sqlite": Kind("sqlite_url", pushes=False),
+    "memory": Kind("memory_url", shared=False, own_clock=False),
+    "sqlite": Kind("sqlite_url", pushes=False, own_clock=False),
 }
 SHARED = [name for name, kind in KINDS.items() if kind.shared]
 PUSHING = [name for name, kind in KINDS.items() if kind.pushes]
 
 Open = Callable[[str], Store]
+
+
+class Time:
+    """Time as the store sees it, in a unit that is a second for those whose clock can be moved, and else shorter."""
+
+    def __init__(self, clock: FrozenClock | None) -> None:
+        self._clock = clock
+
+    def __call__(self, units: float) -> float:
+        """So many units, in seconds."""
+        return units if self._clock else units * REAL_UNIT
+
+    def passes(self, units: float) -> None:
+        """Let so many units go by."""
+        if self._clock:
+            self._clock.tick(units)
+        else:
+            sleep(self(units))
+
+
+REAL_UNIT = 0.05
+"""Seconds."""
+
+
+@pytest.fixture
+def time(request: pytest.FixtureRequest) -> Iterator[Time]:
+    """The time of the store under test."""
+    if KINDS[request.node.callspec.params["store_url"]].own_clock:
+        yield Time(None)
+        return
+    with frozen_clock() as clock:
+        yield Time(clock)
 
 
 @pytest.fixture

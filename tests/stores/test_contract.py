@@ -5,13 +5,16 @@ from __future__ import annotations
 import threading
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime, timedelta
+from functools import partial
+from time import monotonic
 
 import pytest
 
+from job_progress import clock
 from job_progress.stores import Conflict, Query, Record, Store
-from job_progress.testing import frozen_clock
-from tests.stores.changes import change, load, names, put, swap
-from tests.stores.conftest import PUSHING, SHARED, Open
+from tests.stores.changes import change, forget, load, names, put, swap
+from tests.stores.conftest import PUSHING, SHARED, Open, Time
 from tests.waiting import eventually
 
 ODD_KEYS = [
@@ -41,22 +44,21 @@ def test_calls_about_nothing_do_nothing(store: Store) -> None:
     put(store, change("a"))
     assert store.load([]) == []
     assert store.swap([]) == []
-    store.delete([])
     assert store.load(["a"]) == [Record(1, b"value")]
 
 
 def test_what_is_deleted_is_gone(store: Store) -> None:
-    """`delete` forgets the keys named, unknown ones among them, and no others."""
+    """A change whose lifetime is over leaves nothing at its key, and others alone."""
     put(store, change("a"), change("b"), change("c"))
-    store.delete(["a", "unknown", "c"])
+    forget(store, "a", "unknown", "c")
     assert store.load(["a", "b", "c"]) == [None, Record(1, b"value"), None]
     assert len(names(store)) == 1
 
 
 def test_a_deleted_key_may_be_put_again(store: Store) -> None:
-    """After `delete` a key is as if it had never been."""
+    """Then the key is as if it had never been."""
     put(store, change(version=7))
-    store.delete(["key"])
+    forget(store, "key")
     assert swap(store, change(expected=7, version=8)) == Conflict(None)
     put(store, change(expected=0, version=2))
     assert load(store) == Record(2, b"value")
@@ -168,7 +170,7 @@ def test_any_key_will_do(store: Store) -> None:
         assert swap(store, change(key, expected=0, version=99)) == Conflict(expected[number - 1])
     assert sorted(names(store)) == sorted(ODD_KEYS)
     for position, key in enumerate(ODD_KEYS):
-        store.delete([key])
+        forget(store, key)
         assert store.load(ODD_KEYS[: position + 2]) == [None] * (position + 1) + expected[position + 1 : position + 2]
 
 
@@ -189,7 +191,7 @@ def test_many_keys_at_once(store: Store, amount: int) -> None:
     again = store.swap([change(key, expected=number % 2, version=2) for number, key in enumerate(keys)])
     assert again == [None if number % 2 else Conflict(Record(1, key.encode())) for number, key in enumerate(keys)]
     assert len(names(store, limit=amount + 1)) == amount
-    store.delete(keys[1:])
+    forget(store, *keys[1:])
     assert names(store) == [keys[0]]
 
 
@@ -202,47 +204,90 @@ def test_values_are_kept_byte_for_byte(store: Store, value: bytes) -> None:
     assert swap(store, change()) == Conflict(Record(1, value))
 
 
-# Expiry.
+# Time.
 
 
-def test_a_record_is_forgotten_at_the_end_of_its_lifetime(store: Store) -> None:
+def test_a_record_is_forgotten_at_the_end_of_its_lifetime(store: Store, time: Time) -> None:
     """Until then it is there; from then on it is in no answer."""
-    with frozen_clock() as clock:
-        put(store, change("short", lifetime=10), change("long", lifetime=1000, value=b"long"))
-        clock.tick(9.9)
-        assert load(store, "short") == Record(1, b"value")
-        put(store, change("exact", lifetime=0.25, value=b"exact"))
-        clock.tick(0.25)
-        assert store.load(["exact"]) == [None]
-        assert store.load(["short", "long"]) == [None, Record(1, b"long")]
-        assert names(store) == ["long"]
+    put(store, change("short", lifetime=time(10)), change("long", lifetime=time(1000), value=b"long"))
+    time.passes(5)
+    assert load(store, "short") == Record(1, b"value")
+    time.passes(6)
+    assert store.load(["short", "long"]) == [None, Record(1, b"long")]
+    assert names(store) == ["long"]
 
 
-def test_an_expired_record_is_replaced_like_a_missing_one(store: Store) -> None:
+def test_an_expired_record_is_replaced_like_a_missing_one(store: Store, time: Time) -> None:
     """Where a record has expired, a change that expects it conflicts with nothing, one that expects nothing is made."""
-    with frozen_clock() as clock:
-        put(store, change(version=5, lifetime=10, job="old", status="failed", created=1))
-        clock.tick(11)
-        assert swap(store, change(expected=5, version=6)) == Conflict(None)
-        assert load(store) is None
-        put(store, change(version=3, lifetime=10, value=b"new", job="new", status="pending", created=2))
-        clock.tick(9)
-        assert load(store) == Record(3, b"new")
-        assert store.list(Query(job="new", statuses={"pending"}, limit=9, after=(3, ""))) == [Record(3, b"new")]
-        assert store.list(Query(job="old", limit=9)) == []
+    put(store, change(version=5, lifetime=time(10), job="old", status="failed", created=1))
+    time.passes(11)
+    assert swap(store, change(expected=5, version=6)) == Conflict(None)
+    assert load(store) is None
+    put(store, change(version=3, lifetime=time(100), value=b"new", job="new", status="pending", created=2))
+    time.passes(9)
+    assert load(store) == Record(3, b"new")
+    assert store.list(Query(job="new", statuses={"pending"}, limit=9, after=(3, ""))) == [Record(3, b"new")]
+    assert store.list(Query(job="old", limit=9)) == []
 
 
-def test_each_change_gives_a_new_lifetime(store: Store) -> None:
+def test_each_change_gives_a_new_lifetime(store: Store, time: Time) -> None:
     """A record lives from its latest change, be that longer or shorter than before."""
-    with frozen_clock() as clock:
-        put(store, change("kept", lifetime=10), change("dropped", lifetime=1000))
-        clock.tick(9)
-        put(store, change("kept", expected=1, version=2, lifetime=10))
-        put(store, change("dropped", expected=1, version=2, lifetime=5))
-        clock.tick(6)
-        assert store.load(["kept", "dropped"]) == [Record(2, b"value"), None]
-        clock.tick(5)
-        assert load(store, "kept") is None
+    put(store, change("kept", lifetime=time(10)), change("dropped", lifetime=time(1000)))
+    time.passes(5)
+    put(store, change("kept", expected=1, version=2, lifetime=time(20)))
+    put(store, change("dropped", expected=1, version=2, lifetime=time(5)))
+    time.passes(10)
+    assert store.load(["kept", "dropped"]) == [Record(2, b"value"), None]
+    time.passes(11)
+    assert load(store, "kept") is None
+
+
+def test_a_sweep_takes_nothing_that_lives(store: Store, time: Time) -> None:
+    """What has expired stays away, and all else is as it was, in the listing too."""
+    put(store, *(change(f"dead {number}", lifetime=time(10)) for number in range(50)))
+    put(store, change("live", lifetime=time(1000), value=b"live"))
+    time.passes(11)
+    store.sweep()
+    assert names(store) == ["live"]
+    assert store.load(["dead 7", "live"]) == [None, Record(1, b"live")]
+
+
+def test_a_record_tells_its_age(store: Store, time: Time) -> None:
+    """In every answer it is the time since the latest change of this very record."""
+
+    def age(record: Record | None) -> float:
+        assert record
+        return record.age / time(1)
+
+    def ages() -> list[float]:
+        conflict = swap(store, change("a", expected=7, version=8))
+        assert conflict
+        [listed, _] = store.list(Query(limit=2))
+        return [age(load(store, "a")), age(conflict.current), age(listed)]
+
+    put(store, change("a", created=2), change("b", created=1))
+    assert all(0 <= one < 5 for one in ages())
+    time.passes(10)
+    assert all(10 <= one < 15 for one in ages())
+    put(store, change("b", expected=1, version=2))
+    assert age(load(store, "b")) < 5
+    assert all(10 <= one < 15 for one in ages())
+
+
+def test_nobody_is_older_than_the_process_that_looks(store: Store) -> None:
+    """Where the clock of the one who reads, or of the one who writes, is wrong by an hour, ages are right."""
+    hour = timedelta(hours=1)
+    for name, wrong in enumerate((hour, -hour), 1):
+        put(store, change(f"before {name}", lifetime=86400))
+        clock.set_clock(lambda wrong=wrong: datetime.now(UTC) + wrong, monotonic)  # type: ignore[misc]
+        try:
+            put(store, change(f"after {name}", lifetime=86400))
+            found = store.load([f"before {name}", f"after {name}"])
+        finally:
+            clock.set_clock(None)
+        for record in (*found, load(store, f"after {name}")):
+            assert record
+            assert 0 <= record.age < 10
 
 
 # Listing.
@@ -335,7 +380,7 @@ def test_pages_stay_right_while_records_come_and_go(store: Store, size: int) -> 
         put(store, change(f"new {len(seen)}", value=b"new", created=1000))
         gone = [page[-1], *names(store, limit=1, after=after)]
         deleted += gone
-        store.delete(gone)
+        forget(store, *gone)
     by_age = sorted(at_first, key=lambda key: (-at_first[key], key))
     assert seen == [key for key in by_age if key in seen]
     assert set(at_first) - set(deleted) < set(seen)
@@ -371,7 +416,7 @@ def test_what_one_has_put_the_others_see(store: Store, open_with: Open) -> None:
     assert load(other) == Record(1, b"mine")
     put(other, change(expected=1, version=2, value=b"yours"))
     assert swap(store, change(expected=1, version=2)) == Conflict(Record(2, b"yours"))
-    other.delete(["key"])
+    forget(other, "key")
     assert load(store) is None
 
 
@@ -386,53 +431,83 @@ def test_prefixes_keep_applications_apart(open_with: Open, prefixes: tuple[str, 
     put(other, change("key", version=2, value=b"other"))
     assert names(other) == ["other"]
     assert names(one) == ["one", "one, too"]
-    one.delete(["key", "b:key"])
+    forget(one, "key", "b:key")
     assert load(other) == Record(2, b"other")
 
 
 @pytest.mark.parametrize("store_url", PUSHING, indirect=True)
-def test_a_subscriber_is_told_which_keys_have_changed(store: Store) -> None:
-    """Each change that was made is pushed to all subscribers; a conflict is no change."""
+def test_a_subscriber_is_told_which_keys_have_changed(store: Store, open_with: Open) -> None:
+    """Each change to a key that is followed, made here or elsewhere, is pushed; a conflict is no change."""
+    elsewhere = open_with("test") if store.describe() != "this process's memory" else store
     told: list[str] = []
-    told_too: list[str] = []
-    unsubscribe = store.subscribe(told.append)
-    unsubscribe_too = store.subscribe(told_too.append)
-    assert unsubscribe
-    assert unsubscribe_too
+    subscription = store.subscribe(told.append)
+    assert subscription
+    for key in ("a", "ü:%s*"):
+        subscription.follow(key)
+        assert eventually(partial(told.__contains__, key))  # as it does from now on
+    told.clear()
     put(store, change("a"))
     swap(store, change("a", expected=7, version=8))
-    put(store, change("a", expected=1, version=2), change("ü:%s*"))
-    expected = ["a", "a", "ü:%s*"]
-    assert eventually(lambda: told == expected and told_too == expected)
-    unsubscribe()
-    unsubscribe_too()
+    put(store, change("unfollowed"))
+    put(elsewhere, change("a", expected=1, version=2), change("ü:%s*"))
+    assert eventually(lambda: len(told) >= 3)
+    assert sorted(told) == ["a", "a", "ü:%s*"]
+    subscription.close()
 
 
 @pytest.mark.parametrize("store_url", PUSHING, indirect=True)
-def test_who_has_unsubscribed_is_told_no_more(store: Store) -> None:
-    """The others still are."""
+def test_who_no_longer_follows_is_told_no_more(store: Store) -> None:
+    """Neither of the one key, nor of any after `close`; other subscriptions still are."""
     told: list[str] = []
     told_too: list[str] = []
-    unsubscribe = store.subscribe(told.append)
-    unsubscribe_too = store.subscribe(told_too.append)
-    assert unsubscribe
-    assert unsubscribe_too
-    put(store, change("a"))
-    eventually(lambda: told and told_too)
-    unsubscribe()
-    put(store, change("b"))
-    eventually(lambda: told_too == ["a", "b"])
-    assert told == ["a"]
-    unsubscribe_too()
+    subscription, other = store.subscribe(told.append), store.subscribe(told_too.append)
+    assert subscription
+    assert other
+    for key in ("a", "b"):
+        subscription.follow(key)
+        other.follow(key)
+    assert eventually(lambda: set(told) == set(told_too) == {"a", "b"})
+    subscription.unfollow("a")
+    other.unfollow("never followed")
+    told.clear()
+    told_too.clear()
+    put(store, change("a"), change("b"))
+    assert eventually(lambda: sorted(told_too) == ["a", "b"] and told == ["b"])
+    subscription.close()
+    put(store, change("b", expected=1, version=2))
+    assert eventually(lambda: sorted(told_too) == ["a", "b", "b"])
+    assert told == ["b"]
+    other.close()
+    other.close()
 
 
 @pytest.mark.parametrize("store_url", PUSHING, indirect=True)
 def test_a_subscriber_finds_what_it_was_told_of(store: Store) -> None:
     """A push comes after the change, so that whoever loads upon it gets the new record."""
     found: list[Record | None] = []
-    unsubscribe = store.subscribe(lambda key: found.append(load(store, key)))
-    assert unsubscribe
+    subscription = store.subscribe(lambda key: found.append(load(store, key)))
+    assert subscription
+    subscription.follow("a")
+    assert eventually(lambda: found == [None])
     put(store, change("a", value=b"first"))
-    eventually(lambda: found)
-    assert found == [Record(1, b"first")]
-    unsubscribe()
+    assert eventually(lambda: found[1:])
+    assert found[1] == Record(1, b"first")
+    subscription.close()
+
+
+@pytest.mark.parametrize("store_url", PUSHING, indirect=True)
+def test_prefixes_keep_pushes_apart(open_with: Open) -> None:
+    """A change below another prefix is not told."""
+    mine, other = (open_with("a"), open_with("b"))
+    told: list[str] = []
+    subscription = mine.subscribe(told.append)
+    assert subscription
+    subscription.follow("key")
+    subscription.follow("last")
+    assert eventually(lambda: set(told) == {"key", "last"})
+    told.clear()
+    put(other, change("key"))
+    put(mine, change("last"))
+    assert eventually(lambda: told)
+    assert told == ["last"]
+    subscription.close()

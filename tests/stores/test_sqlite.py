@@ -10,6 +10,7 @@ import stat
 import threading
 import time
 from collections.abc import Callable, Iterator
+from math import inf
 from pathlib import Path
 
 import pytest
@@ -20,7 +21,7 @@ from job_progress.stores.sqlite_file import SQLiteFile
 from job_progress.testing import frozen_clock
 from tests.processes import bodies
 from tests.processes.child import Launch
-from tests.stores.changes import change, load, put
+from tests.stores.changes import change, forget, load, put
 
 
 @pytest.fixture
@@ -148,7 +149,7 @@ SPOILERS: dict[Callable[[Path], Mend], str] = {
     a_folder_in_its_place: "unable to open database file",
     a_file_in_place_of_its_folder: "File exists",
     no_database: "file is not a database",
-    a_newer_layout: "was made by a newer job-progress (layout 99, this one knows 1)",
+    a_newer_layout: "was made by a newer job-progress (layout 99, this one knows 2)",
     another_programs_database: "no such column",
 }
 
@@ -164,7 +165,7 @@ def test_what_is_wrong_is_said_and_may_be_mended(spoil: Callable[[Path], Mend], 
         lambda: store.load(["key"]),
         lambda: store.swap([change()]),
         lambda: store.list(Query(limit=1)),
-        lambda: store.delete(["key"]),
+        store.sweep,
     ]
     for use in uses:
         with pytest.raises(StoreUnavailable) as unavailable:
@@ -259,7 +260,7 @@ def test_a_writer_elsewhere_is_waited_for(launch: Launch, store: Store, sqlite_f
     assert time.monotonic() - began < 0.5
     put(store, change(expected=1, version=2))
     assert time.monotonic() - began > 0.5
-    store.delete(["key"])
+    forget(store, "key")
     assert load(store) is None
 
 
@@ -408,3 +409,29 @@ def test_an_interrupted_write_leaves_no_lock(sqlite_file: Path, store: Store) ->
     put(store, change())
     assert time.monotonic() - began < 1
     file.close()
+
+
+def test_a_file_of_an_older_layout_is_taken_over(store: Store, sqlite_file: Path) -> None:
+    """What is in it stays, and counts as old."""
+    put(store, change())
+    store.close()
+    connection = sqlite3.connect(sqlite_file)
+    connection.execute("ALTER TABLE states DROP COLUMN made")
+    connection.execute("PRAGMA user_version = 1")
+    connection.commit()
+    connection.close()
+    record = load(store)
+    assert record
+    assert (record.version, record.value) == (1, b"value")
+    assert record.age > 0
+    put(store, change(expected=1, version=2))
+
+
+def test_what_was_made_before_the_machine_was_booted_is_very_old(store: Store) -> None:
+    """Its worker cannot be alive."""
+    with frozen_clock() as clock:
+        put(store, change())
+        clock.tick(-1000)
+        record = load(store)
+    assert record
+    assert record.age == inf

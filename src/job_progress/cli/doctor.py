@@ -90,7 +90,7 @@ def _speed(store: Store) -> Finding:
         writing = _timed(lambda version: _write(store, key, state, version))
         reading = _timed(lambda version: store.load([key]))
     finally:
-        store.delete([key])
+        _forget(store, key, state)
     slow = writing > SLOW or reading > SLOW
     return Finding(
         f"speed: {reading * 1000:.1f} ms to read, {writing * 1000:.1f} ms to write",
@@ -102,6 +102,13 @@ def _write(store: Store, key: str, state: JobState, version: int) -> None:
     [conflict] = store.swap([change_to(structs.replace(state, version=version + 1), key, version)])
     if conflict is not None:
         raise StoreUnavailable(f"{store.describe()} lost a write of a moment ago")
+
+
+def _forget(store: Store, key: str, state: JobState) -> None:
+    for record in store.load([key]):
+        if record is not None:
+            change = change_to(structs.replace(state, version=record.version + 1), key, record.version)
+            store.swap([structs.replace(change, lifetime=0.0)])
 
 
 def _timed(action: Callable[[int], object]) -> float:

@@ -50,7 +50,7 @@ def detail(state: JobState) -> str:
         case "unknown":
             return "nobody has locked or started it yet"
         case "stalled":
-            silence = clock.now() - (state.heartbeat_at or clock.now())
+            silence = timedelta(seconds=state.silence_at(clock.now()))
             return f"no sign of life for {span(silence)}: its worker may have died"
         case "failed" | "retrying":
             return clean(state.error or "")[:ERROR_LENGTH]

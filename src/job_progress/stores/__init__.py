@@ -7,34 +7,51 @@ from job_progress.stores.contract import Change, Conflict, Query, Record, Store
 __all__ = ["Change", "Conflict", "Query", "Record", "Store", "open_store"]
 
 DEFAULT_URL = "sqlite://"
-_TO_COME = ("redis", "rediss", "unix", "valkey", "redis+cluster", "postgresql", "django-cache")
 
 
 def open_store(url: str, prefix: str) -> Store:
-    """The store that *url* names, holding the states below *prefix*.
+    """The store that *url* names, holding the states below *prefix*. Opens nothing yet: the first use does.
 
-    `memory://` is this process's own. `sqlite:///relative/path`, `sqlite:////absolute/path`
-    and `sqlite://` (a file in the user's cache directory) are shared by the processes of one
-    machine. Opens nothing yet: the first use does.
+    `memory://` is this process's own. `sqlite:///relative/path`, `sqlite:////absolute/path` and `sqlite://`
+    (a file in the user's cache directory) are shared by the processes of one machine. `redis://`, `rediss://`,
+    `valkey://`, `unix://`, `redis+cluster://` and `postgresql://` are servers that many machines share, and
+    `django-cache://alias` is whatever Django's settings call so.
 
     Raises:
         ValueError: The URL is malformed or its scheme is unknown.
+        ImportError: What the store needs is not installed; the message says which extra brings it.
     """
     scheme, separator, rest = url.partition("://")
     if not separator:
         raise ValueError(f"a store is named by a URL such as sqlite:///progress.db, not {url!r}")
-    if scheme == "memory":
-        if rest:
-            raise ValueError(f"memory:// takes nothing after it: {url!r}")
-        from job_progress.stores.memory import MemoryStore
+    match scheme:
+        case "memory":
+            if rest:
+                raise ValueError(f"memory:// takes nothing after it: {url!r}")
+            from job_progress.stores.memory import MemoryStore
 
-        return MemoryStore()
-    if scheme == "sqlite":
-        from job_progress.stores.sqlite import SQLiteStore, path_in
+            return MemoryStore()
+        case "sqlite":
+            from job_progress.stores.sqlite import SQLiteStore, path_in
 
-        return SQLiteStore(path_in(url), prefix)
-    if scheme in _TO_COME:
-        raise ValueError(
-            f"{scheme}:// is not supported by this version of job-progress; it has memory:// and sqlite://"
-        )
-    raise ValueError(f"unknown store scheme {scheme!r} in {url!r}; use memory:// or sqlite:///path")
+            return SQLiteStore(path_in(url), prefix)
+        case "redis" | "rediss" | "valkey" | "valkeys" | "unix":
+            from job_progress.stores.redis import RedisStore
+
+            return RedisStore.from_url(url, prefix)
+        case "redis+cluster" | "rediss+cluster":
+            from job_progress.stores.redis_cluster import RedisClusterStore
+
+            return RedisClusterStore.from_url(url, prefix)
+        case "postgresql" | "postgres":
+            from job_progress.stores.postgresql import PostgreSQLStore
+
+            return PostgreSQLStore.from_url(url, prefix)
+        case "django-cache":
+            from job_progress.stores.django_cache import DjangoCacheStore
+
+            return DjangoCacheStore.from_url(url, prefix)
+    raise ValueError(
+        f"unknown store scheme {scheme!r}; there are memory://, sqlite://, redis://, rediss://, unix://, valkey://, "
+        "redis+cluster://, postgresql:// and django-cache://"
+    )

@@ -8,15 +8,32 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Collection, Sequence
+from typing import Protocol
 
 from msgspec import Struct
 
 
-class Record(Struct, frozen=True):
-    """What a store holds for a key."""
+class Record(Struct, frozen=True, eq=False):
+    """What a store holds for a key.
+
+    Attributes:
+        version: As in the latest change.
+        value: As in the latest change.
+        age: Seconds since that change, by one clock for all who use the store, so that a process
+            whose own clock is wrong, or jumps, sees the same as the others.
+    """
 
     version: int
     value: bytes
+    age: float = 0.0
+
+    def __eq__(self, other: object) -> bool:
+        """Is it the same record? It stays so while it ages."""
+        return isinstance(other, Record) and (self.version, self.value) == (other.version, other.value)
+
+    def __ne__(self, other: object) -> bool:
+        """Is it another?"""
+        return not self == other
 
 
 class Change(Struct, frozen=True, kw_only=True):
@@ -27,7 +44,7 @@ class Change(Struct, frozen=True, kw_only=True):
         expected: The version that must be there; 0: nothing may be there.
         version: The new version.
         value: The new bytes.
-        lifetime: Seconds until the store forgets the record, unless it is changed again.
+        lifetime: Seconds until the store forgets the record, unless it is changed again; 0: at once.
         job: Label to list by.
         status: Label to list by.
         created: Position in listings, in microseconds; larger is listed first.
@@ -65,6 +82,22 @@ class Query(Struct, frozen=True, kw_only=True):
     after: tuple[int, str] | None = None
 
 
+class Subscription(Protocol):
+    """Tells of changes to the keys it follows. Every method returns at once, and none raises."""
+
+    def follow(self, key: str) -> None:
+        """Tell of changes to *key* from now on, and once more as soon as that is so."""
+        ...
+
+    def unfollow(self, key: str) -> None:
+        """Tell of *key* no more."""
+        ...
+
+    def close(self) -> None:
+        """Tell of nothing any more, and let go of the connection."""
+        ...
+
+
 class Store(ABC):
     """The contract. Every method may be called from any thread and any process.
 
@@ -88,17 +121,17 @@ class Store(ABC):
     def list(self, query: Query) -> list[Record]:
         """What *query* asks for, by `created` falling, then by key rising."""
 
-    @abstractmethod
-    def delete(self, keys: Sequence[str]) -> None:
-        """Forget *keys*; unknown ones are no error."""
+    def subscribe(self, changed: Callable[[str], None]) -> Subscription | None:
+        """Push changes, made by any process: *changed* is called with the key after each. No I/O.
 
-    def subscribe(self, changed: Callable[[str], None]) -> Callable[[], None] | None:
-        """Call *changed* with a key after each change to it, from any process, until the answer is called.
-
-        *changed* returns at once and may be called from any thread. Deliveries may be lost or
-        doubled. `None`: this store cannot push, and who wants to watch must load now and then.
+        *changed* returns at once and may be called from any thread. Deliveries may be lost or doubled;
+        when a lost connection is there again, all keys that are followed count as changed. `None`: this
+        store cannot push, and who wants to watch must load now and then.
         """
         return None
+
+    def sweep(self) -> None:  # noqa: B027 - most need not
+        """Free the space of what has expired, where the engine does not do so by itself."""
 
     @abstractmethod
     def close(self) -> None:

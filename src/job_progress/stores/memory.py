@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 
 from job_progress import clock
 from job_progress.fork import reset_in_children
-from job_progress.stores.contract import Change, Conflict, Query, Record, Store
+from job_progress.stores.contract import Change, Conflict, Query, Record, Store, Subscription
 
 SWEEP_EVERY = 1000
 """Swaps between two sweeps of expired records."""
@@ -17,8 +17,8 @@ class MemoryStore(Store):
     """A dictionary and a lock. It pushes changes to watchers of the same process."""
 
     def __init__(self) -> None:
-        self._held: dict[str, tuple[Change, float]] = {}  # with the time it expires
-        self._subscribers: list[Callable[[str], None]] = []
+        self._held: dict[str, tuple[Change, float]] = {}  # with the time it was made
+        self._subscribers: list[_Subscription] = []
         self._swaps = 0
         self._lock = threading.Lock()
         reset_in_children(self)
@@ -30,9 +30,7 @@ class MemoryStore(Store):
 
     def _current(self, key: str) -> Record | None:
         held = self._held.get(key)
-        if held is None or held[1] <= clock.now().timestamp():
-            return None
-        return Record(held[0].version, held[0].value)
+        return _record(*held) if held and _lives(*held) else None
 
     def load(self, keys: Sequence[str]) -> list[Record | None]:
         with self._lock:
@@ -42,57 +40,80 @@ class MemoryStore(Store):
         conflicts: list[Conflict | None] = []
         changed: list[str] = []
         with self._lock:
-            now = clock.now().timestamp()
+            now = clock.steady()
             for change in changes:
                 current = self._current(change.key)
                 if (current.version if current else 0) == change.expected:
-                    self._held[change.key] = (change, now + change.lifetime)
+                    self._held[change.key] = (change, now)
                     changed.append(change.key)
                     conflicts.append(None)
                 else:
                     conflicts.append(Conflict(current))
             self._swaps += 1
-            if self._swaps % SWEEP_EVERY == 0:
-                self._held = {key: held for key, held in self._held.items() if held[1] > now}
-            subscribers = list(self._subscribers)
+        if self._swaps % SWEEP_EVERY == 0:
+            self.sweep()
         for key in changed:
-            for subscriber in subscribers:
-                subscriber(key)
+            for subscription in list(self._subscribers):
+                subscription.tell(key)
         return conflicts
 
     def list(self, query: Query) -> list[Record]:
         with self._lock:
-            now = clock.now().timestamp()
-            live = [change for change, expires in self._held.values() if expires > now]
+            live = [held for held in self._held.values() if _lives(*held)]
         found = sorted(
             (
-                change
-                for change in live
+                (change, made)
+                for change, made in live
                 if (query.job is None or change.job == query.job)
                 and (query.statuses is None or change.status in query.statuses)
                 and (query.after is None or (-change.created, change.key) > (-query.after[0], query.after[1]))
             ),
-            key=lambda change: (-change.created, change.key),
+            key=lambda held: (-held[0].created, held[0].key),
         )
-        return [Record(change.version, change.value) for change in found[: query.limit]]
+        return [_record(*held) for held in found[: query.limit]]
 
-    def delete(self, keys: Sequence[str]) -> None:
+    def subscribe(self, changed: Callable[[str], None]) -> Subscription | None:
+        subscription = _Subscription(changed, self._subscribers)
+        self._subscribers.append(subscription)
+        return subscription
+
+    def sweep(self) -> None:
         with self._lock:
-            for key in keys:
-                self._held.pop(key, None)
-
-    def subscribe(self, changed: Callable[[str], None]) -> Callable[[], None] | None:
-        with self._lock:
-            self._subscribers.append(changed)
-
-        def unsubscribe() -> None:
-            with self._lock:
-                self._subscribers.remove(changed)
-
-        return unsubscribe
+            self._held = {key: held for key, held in self._held.items() if _lives(*held)}
 
     def close(self) -> None:
         """Nothing to let go of: what is held stays."""
 
     def describe(self) -> str:
         return "this process's memory"
+
+
+class _Subscription:
+    def __init__(self, changed: Callable[[str], None], subscribers: list[_Subscription]) -> None:
+        self._changed = changed
+        self._subscribers = subscribers
+        self._keys: set[str] = set()
+
+    def tell(self, key: str) -> None:
+        if key in self._keys:
+            self._changed(key)
+
+    def follow(self, key: str) -> None:
+        self._keys.add(key)
+        self._changed(key)
+
+    def unfollow(self, key: str) -> None:
+        self._keys.discard(key)
+
+    def close(self) -> None:
+        self._keys.clear()
+        if self in self._subscribers:
+            self._subscribers.remove(self)
+
+
+def _record(change: Change, made: float) -> Record:
+    return Record(change.version, change.value, max(clock.steady() - made, 0.0))
+
+
+def _lives(change: Change, made: float) -> bool:
+    return clock.steady() - made < change.lifetime

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Collection, Sequence
+from math import inf
 from pathlib import Path
 from time import monotonic
 from urllib.parse import unquote
@@ -26,15 +27,15 @@ _KEYS_PER_QUERY = 500  # well below the number of variables that every SQLite al
 
 # A record that has expired but was not swept yet counts as absent; hence the condition on conflict.
 _INSERT = """
-INSERT INTO states (prefix, key, version, value, expires, job, status, created)
-VALUES (:prefix, :key, :version, :value, :expires, :job, :status, :created)
+INSERT INTO states (prefix, key, version, value, made, expires, job, status, created)
+VALUES (:prefix, :key, :version, :value, :made, :expires, :job, :status, :created)
 ON CONFLICT (prefix, key) DO UPDATE SET
-    version = excluded.version, value = excluded.value, expires = excluded.expires,
+    version = excluded.version, value = excluded.value, made = excluded.made, expires = excluded.expires,
     job = excluded.job, status = excluded.status, created = excluded.created
 WHERE states.expires <= :now
 """
 _UPDATE = """
-UPDATE states SET version = :version, value = :value, expires = :expires,
+UPDATE states SET version = :version, value = :value, made = :made, expires = :expires,
     job = :job, status = :status, created = :created
 WHERE prefix = :prefix AND key = :key AND version = :expected AND expires > :now
 """
@@ -80,10 +81,10 @@ class SQLiteStore(Store):
             for start in range(0, len(keys), _KEYS_PER_QUERY):
                 some = keys[start : start + _KEYS_PER_QUERY]
                 rows = connection.execute(
-                    f"SELECT key, version, value FROM states WHERE prefix = ? AND expires > ? AND key IN ({_places(some)})",  # noqa: S608, E501
+                    f"SELECT key, version, value, made FROM states WHERE prefix = ? AND expires > ? AND key IN ({_places(some)})",  # noqa: S608, E501
                     (self._prefix, now, *some),
                 )
-                found |= {key: Record(version, value) for key, version, value in rows}
+                found |= {key: _record(*row) for key, *row in rows}
             return [found.get(key) for key in keys]
 
         return self._reader.use(read)
@@ -106,6 +107,7 @@ class SQLiteStore(Store):
                 "expected": change.expected,
                 "version": change.version,
                 "value": change.value,
+                "made": clock.steady(),
                 "expires": now + change.lifetime,
                 "job": change.job,
                 "status": change.status,
@@ -116,10 +118,10 @@ class SQLiteStore(Store):
         if made.rowcount:
             return None
         row = connection.execute(
-            "SELECT version, value FROM states WHERE prefix = ? AND key = ? AND expires > ?",
+            "SELECT version, value, made FROM states WHERE prefix = ? AND key = ? AND expires > ?",
             (self._prefix, change.key, now),
         ).fetchone()
-        return Conflict(Record(*row) if row else None)
+        return Conflict(_record(*row) if row else None)
 
     def _sweep(self, connection: sqlite3.Connection, now: float) -> None:
         if monotonic() >= self._next_sweep:
@@ -138,22 +140,22 @@ class SQLiteStore(Store):
             conditions.append("(created < ? OR (created = ? AND key > ?))")
             values.extend((query.after[0], *query.after))
         select = (
-            f"SELECT version, value FROM states WHERE {' AND '.join(conditions)} ORDER BY created DESC, key LIMIT ?"  # noqa: S608
+            f"SELECT version, value, made FROM states WHERE {' AND '.join(conditions)} "  # noqa: S608
+            "ORDER BY created DESC, key LIMIT ?"
         )
 
         def read(connection: sqlite3.Connection) -> list[Record]:
-            return [Record(*row) for row in connection.execute(select, (*values, query.limit))]
+            return [_record(*row) for row in connection.execute(select, (*values, query.limit))]
 
         return self._reader.use(read)
 
-    def delete(self, keys: Sequence[str]) -> None:
-        def remove(connection: sqlite3.Connection) -> None:
+    def sweep(self) -> None:
+        def write(connection: sqlite3.Connection) -> None:
             with transaction(connection):
-                connection.executemany(
-                    "DELETE FROM states WHERE prefix = ? AND key = ?", [(self._prefix, key) for key in keys]
-                )
+                self._next_sweep = 0.0
+                self._sweep(connection, clock.now().timestamp())
 
-        self._writer.use(remove)
+        self._writer.use(write)
 
     def close(self) -> None:
         self._reader.close()
@@ -165,3 +167,8 @@ class SQLiteStore(Store):
 
 def _places(values: Collection[object]) -> str:
     return ", ".join("?" * len(values))
+
+
+def _record(version: int, value: bytes, made: float) -> Record:
+    age = clock.steady() - made
+    return Record(version, value, age if age >= 0 else inf)  # made before the machine was booted

@@ -16,7 +16,7 @@ from job_progress.fork import pause_for_forks
 
 T = TypeVar("T")
 
-SCHEMA = 1
+SCHEMA = 2
 LOCK_TIMEOUT = 10.0
 """Seconds to wait for other processes' writes, each of which takes about a millisecond."""
 
@@ -29,6 +29,7 @@ CREATE TABLE IF NOT EXISTS states (
     key TEXT NOT NULL,
     version INTEGER NOT NULL,
     value BLOB NOT NULL,
+    made REAL NOT NULL,
     expires REAL NOT NULL,
     job TEXT NOT NULL,
     status TEXT NOT NULL,
@@ -173,6 +174,8 @@ def _prepare(connection: sqlite3.Connection, path: Path) -> None:
         found = _schema_of(connection)
         if found > SCHEMA:
             raise StoreUnavailable(f"{path} was made by a newer job-progress (layout {found}, this one knows {SCHEMA})")
+        if found == 1:
+            connection.execute("ALTER TABLE states ADD COLUMN made REAL NOT NULL DEFAULT 0")
         for statement in _TABLE.strip().rstrip(";").split(";"):
             connection.execute(statement)
         connection.execute(f"PRAGMA user_version = {SCHEMA}")

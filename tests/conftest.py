@@ -8,6 +8,9 @@ from pathlib import Path
 import pytest
 
 from tests.processes.child import Child, Launch
+from tests.servers.valkey import cluster_url, replicated_cluster, shared_cluster, shared_valkey, valkey, valkey_url
+
+__all__ = ["cluster_url", "replicated_cluster", "shared_cluster", "shared_valkey", "valkey", "valkey_url"]
 
 
 @pytest.fixture

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -20,12 +20,14 @@ class ValkeyServer(ServerProcess):
 
     Args:
         folder: Where it may write.
+        bus_port: Where it talks to the other nodes of a cluster.
         durable: Does it come back with its data, even from being killed?
         options: Further settings, as in its configuration file.
     """
 
-    def __init__(self, folder: Path, *options: str, durable: bool = False) -> None:
+    def __init__(self, folder: Path, *options: str, durable: bool = False, bus_port: int = 0) -> None:
         self.port = free_port()
+        self.bus_port = bus_port
         self.folder = folder
         self.socket = folder / "valkey.sock"
         super().__init__(
@@ -33,6 +35,7 @@ class ValkeyServer(ServerProcess):
                 str(get_binary_path()),
                 *("--port", str(self.port), "--bind", "127.0.0.1", "--unixsocket", str(self.socket)),
                 *("--dir", str(folder), "--save", "", "--appendonly", "yes" if durable else "no"),
+                *(("--cluster-port", str(bus_port)) if bus_port else ()),
                 *options,
             ],
             folder / "valkey.log",
@@ -88,21 +91,26 @@ class ValkeyCluster:
 
     def __init__(self, folder: Path, replicas: int = 0, *options: str) -> None:
         self.nodes = [
-            ValkeyServer(
-                _made(folder / f"node-{number}"),
-                *("--cluster-enabled", "yes", "--cluster-node-timeout", "1000", "--cluster-replica-validity-factor", "0"),
-                *("--repl-diskless-sync-delay", "0", *options),
-            )
+            ValkeyServer(_made(folder / f"node-{number}"), *_CLUSTERED, *options, bus_port=free_port())
             for number in range(3 * (1 + replicas))
         ]
 
     def __enter__(self) -> ValkeyCluster:
-        for node in self.nodes:
-            node.__enter__()
+        with ExitStack() as nodes:
+            for node in self.nodes:
+                nodes.enter_context(node)
+            self._join()
+            self._nodes = nodes.pop_all()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._nodes.close()
+
+    def _join(self) -> None:
         first, *others = self.nodes
         with first.client() as client:
             for node in others:
-                client.execute_command("CLUSTER", "MEET", "127.0.0.1", node.port)
+                client.execute_command("CLUSTER", "MEET", "127.0.0.1", node.port, node.bus_port)
         for number, node in enumerate(self.nodes[:3]):
             with node.client() as client:
                 slots = range(number * 16384 // 3, (number + 1) * 16384 // 3)
@@ -112,15 +120,10 @@ class ValkeyCluster:
             with self.nodes[number % 3].client() as primary, node.client() as replica:
                 replica.execute_command("CLUSTER", "REPLICATE", primary.execute_command("CLUSTER", "MYID"))
         eventually(self.is_whole, 30)
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        for node in self.nodes:
-            node.__exit__()
 
     def _knows_all(self, node: ValkeyServer) -> bool:
         with node.client() as client:
-            known = client.execute_command("CLUSTER", "NODES")
+            known = client.execute_command("CLUSTER NODES")
         return len(known) == len(self.nodes)
 
     def is_whole(self) -> bool:
@@ -129,7 +132,7 @@ class ValkeyCluster:
             if not node.is_running:
                 continue
             with node.client() as client:
-                if client.execute_command("CLUSTER", "INFO").get("cluster_state") != "ok":
+                if client.execute_command("CLUSTER INFO").get("cluster_state") != "ok":
                     return False
                 replication = client.info("replication")
                 if replication["role"] == "slave" and replication["master_link_status"] != "up":
@@ -146,6 +149,12 @@ class ValkeyCluster:
         for node in self.nodes[:3]:
             with node.client() as client:
                 client.flushall()
+
+
+_CLUSTERED = (
+    *("--cluster-enabled", "yes", "--cluster-node-timeout", "1000"),
+    *("--cluster-replica-validity-factor", "0", "--repl-diskless-sync-delay", "0"),
+)
 
 
 def _made(folder: Path) -> Path:

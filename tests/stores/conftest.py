@@ -30,6 +30,8 @@ class Kind(NamedTuple):
 
 KINDS = {
     "memory": Kind("memory_url", shared=False, own_clock=False),
+    "redis": Kind("valkey_url"),
+    "redis-cluster": Kind("cluster_url"),
     "sqlite": Kind("sqlite_url", pushes=False, own_clock=False),
 }
 SHARED = [name for name, kind in KINDS.items() if kind.shared]

@@ -1,67 +1,84 @@
 -- Compare-and-swap for a batch of states that live in one slot; each change stands for itself.
 --
--- KEYS: the states' keys.
--- ARGV: the prefix of the indexes, the command that publishes, and then for each key
---       expected version ('0': nothing may be there), new version, lifetime in milliseconds,
---       label (created,"status","job"), value.
+-- KEYS  the states' keys
+-- ARGV  what those keys begin with, what the indexes' keys begin with, the command that publishes;
+--       then for each key the version expected ('0': nothing may be there), the new version,
+--       the lifetime in milliseconds ('0': forget it), the label (created,"status","job") and the value
 --
--- A state is [version,written,created,"status","job",value], as JSON, where written is this server's
--- time in milliseconds. Each state is a member, scored by -created, of the index of its status and of
--- the index of its status and job. Returns, for each key, what stands there instead, or false.
+-- A state is the JSON [version,written,created,"status","job",value], where written is this server's time
+-- in milliseconds. It is a member, scored by -created, of the index of its status and of that of its status
+-- and job. Returns this server's time, and for each key true if the change was made, or else what stands
+-- there instead, if anything.
 
-local indexes, publish = ARGV[1], ARGV[2]
+local base, indexes, publish = ARGV[1], ARGV[2], ARGV[3]
+local HOUR = 3600000
 local time = redis.call('TIME')
-local now = string.format('%.0f', time[1] * 1000 + math.floor(time[2] / 1000))
+local now = time[1] * 1000 + math.floor(time[2] / 1000)
 
 local function indexes_of(label)
-  local created, status, job = string.match(label, '^(-?%d+),"(.-)","(.*)"$')
-  return created, { indexes .. status, indexes .. status .. ':' .. job }
+  local created, status, job = string.match(label, '^(-?%d+),"(.-)","(.-)"$')
+  return { indexes .. status, indexes .. status .. ':' .. job }, string.format('%.0f', -created)
 end
 
--- Expired states leave their members behind. As in the server's own expiry, a few are drawn at random
--- and looked at whenever members come in, so that never more than a small part of them is dead.
+-- A state that expires leaves its members behind. As in the server's own expiry, a few are drawn at random
+-- whenever one comes in, and looked at, so that only a small part of an index is ever dead.
 local function sweep(index)
-  for _, key in ipairs(redis.call('ZRANDMEMBER', index, 3)) do
-    if redis.call('EXISTS', key) == 0 then
-      redis.call('ZREM', index, key)
+  for _, member in ipairs(redis.call('ZRANDMEMBER', index, 3)) do
+    if redis.call('EXISTS', base .. member) == 0 then
+      redis.call('ZREM', index, member)
     end
   end
+end
+
+local function list(key, label, lifetime)
+  local member = string.sub(key, #base + 1)
+  local names, score = indexes_of(label)
+  for _, index in ipairs(names) do
+    redis.call('ZADD', index, score, member)
+    -- With the last of its states an index goes, too. Those that live on list themselves anew each hour.
+    if redis.call('PTTL', index) < lifetime + HOUR then
+      redis.call('PEXPIRE', index, lifetime + 2 * HOUR)
+    end
+    sweep(index)
+  end
+end
+
+local function unlist(key, label)
+  for _, index in ipairs((indexes_of(label))) do
+    redis.call('ZREM', index, string.sub(key, #base + 1))
+  end
+end
+
+local function swap(key, expected, version, lifetime, label, value)
+  local current = redis.call('GET', key)
+  local held, written, old = '0', 0, nil
+  if current then
+    held, written, old = string.match(current, '^%[(%d+),(%d+),(-?%d+,".-",".-"),')
+  end
+  if held ~= expected then
+    return current -- false, if nothing is there
+  end
+  if old and (old ~= label or lifetime == '0') then
+    unlist(key, old)
+  end
+  if lifetime == '0' then
+    redis.call('DEL', key)
+  else
+    local state = string.format('[%s,%.0f,%s,', version, now, label) .. value .. ']'
+    redis.call('SET', key, state, 'PX', lifetime)
+    if old ~= label or math.floor(now / HOUR) ~= math.floor(written / HOUR) then
+      list(key, label, tonumber(lifetime))
+    end
+  end
+  if type(redis.pcall(publish, key, version)) == 'table' then
+    redis.call('PUBLISH', key, version) -- a cluster of before version 7 has no sharded channels
+  end
+  return true
 end
 
 local answers = {}
 for number, key in ipairs(KEYS) do
-  local first = 3 + (number - 1) * 5
-  local expected, version, lifetime, label, value = unpack(ARGV, first, first + 4)
-  local current = redis.call('GET', key)
-  local held = current and string.match(current, '^%[(%d+),') or '0'
-  if held ~= expected then
-    answers[number] = current
-  else
-    answers[number] = false
-    local old = current and string.match(current, '^%[%d+,%d+,(-?%d+,".-",".-"),')
-    if lifetime == '0' then
-      redis.call('DEL', key)
-      label = nil
-    else
-      redis.call('SET', key, '[' .. version .. ',' .. now .. ',' .. label .. ',' .. value .. ']', 'PX', lifetime)
-    end
-    if old and old ~= label then
-      for _, index in ipairs(select(2, indexes_of(old))) do
-        redis.call('ZREM', index, key)
-      end
-    end
-    if label and old ~= label then
-      local created, now_in = indexes_of(label)
-      for _, index in ipairs(now_in) do
-        redis.call('ZADD', index, '-' .. created, key)
-        -- An index outlives the last of its states a little, and no longer.
-        if redis.call('PTTL', index) < tonumber(lifetime) then
-          redis.call('PEXPIRE', index, lifetime)
-        end
-        sweep(index)
-      end
-    end
-    redis.call(publish, key, version)
-  end
+  local first = 4 + (number - 1) * 5
+  answers[number] = swap(key, unpack(ARGV, first, first + 4))
 end
-return answers
+return { string.format('%.0f', now), answers }

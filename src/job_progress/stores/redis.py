@@ -1,0 +1,315 @@
+"""States in Valkey or Redis: for any number of machines, with changes pushed.
+
+What it holds, for the prefix `job-progress`: `job-progress:state:<key>`, a string of JSON that goes away by
+itself, and the sorted sets `job-progress:index:<status>` and `job-progress:index:<status>:<job>`, which list
+them. `swap.lua` is the only one that writes.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from hashlib import sha1
+from importlib.resources import files
+from itertools import chain, islice, product
+from math import ceil, inf
+from typing import Any, NamedTuple, Self
+from urllib.parse import quote
+
+from job_progress.errors import StoreUnavailable
+from job_progress.state import JobStatus
+from job_progress.stores.contract import Change, Conflict, Query, Record, Store, Subscription
+
+try:
+    import redis
+    from redis.backoff import NoBackoff
+    from redis.exceptions import NoScriptError, RedisClusterException, RedisError
+    from redis.retry import Retry
+except ImportError as error:
+    raise ImportError("states in Valkey or Redis need a client: pip install 'job-progress[redis]'") from error
+
+BATCH = 100
+"""Changes in one call of a script, which takes the server about a millisecond."""
+MADE = 1
+"""The answer of the script for a change that was made."""
+MOST_PLACES = 10_000
+"""How far to look at once for states that have not expired."""
+LONGEST = 10**14
+"""Milliseconds that stand for ever."""
+DEFAULTS = {
+    "max_connections": 10,
+    "timeout": 5,  # for a free connection
+    "socket_timeout": 5,
+    "socket_connect_timeout": 5,
+    "health_check_interval": 30,
+}
+"""Of the client, unless the URL says otherwise."""
+
+Command = tuple[Any, ...]
+Answers = list[Any]
+Place = tuple[int, str]
+Places = list[Place]
+Keys = list[str]
+
+
+class Script:
+    """A script beside this module, called by the hash of its text."""
+
+    def __init__(self, name: str) -> None:
+        self.text = files(__package__).joinpath(name).read_text()
+        self.sha = sha1(self.text.encode(), usedforsecurity=False).hexdigest()
+
+    def call(self, keys: Sequence[str], *arguments: str | bytes | int) -> Command:
+        """The command that runs it, if the server knows it already."""
+        return ("EVALSHA", self.sha, len(keys), *keys, *arguments)
+
+
+SWAP, LOAD, SWEEP = Script("swap.lua"), Script("load.lua"), Script("sweep.lua")
+_TEXTS = {script.sha: script.text for script in (SWAP, LOAD, SWEEP)}
+
+
+class Shard(NamedTuple):
+    """States and indexes that one call of a script can reach."""
+
+    name: str
+
+    @property
+    def states(self) -> str:
+        """What the keys of its states begin with."""
+        return f"{self.name}:state:"
+
+    @property
+    def indexes(self) -> str:
+        """What the keys of its indexes begin with."""
+        return f"{self.name}:index:"
+
+
+class Held(NamedTuple):
+    """What the server holds for a key."""
+
+    record: Record
+    status: str
+    job: str
+
+
+class RedisStore(Store):
+    """One server, or whatever else answers as one.
+
+    Args:
+        client: Yours. Its pool should be bounded and its sockets should have timeouts, as those of
+            `from_url` are and have. `close` leaves it alone.
+        prefix: Keeps the states of several applications apart.
+    """
+
+    publish = "PUBLISH"
+
+    _client: Any  # a cluster's client has the same methods, and no type in common
+
+    def __init__(self, client: redis.Redis, prefix: str = "job-progress") -> None:
+        self._client = client
+        self._is_own_client = False
+        self._shards = [Shard(quote(prefix, safe=""))]
+
+    @classmethod
+    def from_url(cls, url: str, prefix: str) -> Self:
+        """The server that *url* names: `redis://user:password@host:port/database`.
+
+        `rediss://` and `valkeys://` are the same over TLS, `unix:///path?db=0` is a socket. The query may
+        hold whatever the client's connections take, such as `socket_timeout=1&max_connections=5`.
+
+        Raises:
+            ValueError: The URL is malformed.
+        """
+        known = url.replace("valkey", "redis", 1) if url.startswith("valkey") else url
+        retry = Retry(NoBackoff(), 1)  # for a connection that the server, or a firewall, closed meanwhile
+        try:
+            pool = redis.BlockingConnectionPool.from_url(known, **DEFAULTS, retry=retry)
+        except (ValueError, TypeError) as error:
+            raise ValueError(f"{without_password(url)!r} is no URL of a Redis or Valkey server: {error}") from None
+        store = cls(redis.Redis.from_pool(pool), prefix)
+        store._is_own_client = True
+        return store
+
+    def load(self, keys: Sequence[str]) -> list[Record | None]:
+        return [held and held.record for held in self._load(keys)]
+
+    def _load(self, keys: Sequence[str]) -> list[Held | None]:
+        batches = list(self._batches(keys))
+        commands = [LOAD.call([shard.states + key for key in some]) for shard, some in batches]
+        found: dict[str, Held | None] = {}
+        for (_, some), (now, values) in zip(batches, self._run(commands), strict=True):
+            found |= {key: self._held(key, value, now) for key, value in zip(some, values, strict=True)}
+        return [found[key] for key in keys]
+
+    def swap(self, changes: Sequence[Change]) -> list[Conflict | None]:
+        wishes = {change.key: change for change in changes}
+        batches = list(self._batches(wishes))
+        commands = [
+            SWAP.call(
+                [shard.states + key for key in keys],
+                *(shard.states, shard.indexes, self.publish),
+                *chain.from_iterable(_arguments(wishes[key]) for key in keys),
+            )
+            for shard, keys in batches
+        ]
+        conflicts: dict[str, Conflict | None] = {}
+        for (_, keys), (now, answers) in zip(batches, self._run(commands), strict=True):
+            for key, answer in zip(keys, answers, strict=True):
+                held = None if answer == MADE else self._held(key, answer, now)
+                conflicts[key] = None if answer == MADE else Conflict(held and held.record)
+        return [conflicts[change.key] for change in changes]
+
+    def list(self, query: Query) -> list[Record]:
+        # In the order of a life, so that whoever moves on in the meantime is met at least once.
+        statuses = [status for status in JobStatus if query.statuses is None or status in query.statuses]
+        labels = [_label(status) if query.job is None else f"{status}:{_label(query.job)}" for status in statuses]
+        found: list[Record] = []
+        after, amount = query.after, query.limit
+        while labels and len(found) < query.limit:
+            places = self._places(labels, after, amount)
+            found.extend(
+                held.record
+                for held in self._load([key for _, key in places])
+                # It may have expired or changed since its index was read.
+                if held and held.status in statuses and (query.job is None or held.job == _label(query.job))
+            )
+            if len(places) < amount:
+                break
+            after, amount = places[-1], min(2 * amount, MOST_PLACES)
+        return found[: query.limit]
+
+    def subscribe(self, changed: Callable[[str], None]) -> Subscription | None:
+        from job_progress.stores.redis_push import RedisSubscription
+
+        return RedisSubscription(self._client.pubsub, self.channel_of, changed)
+
+    def sweep(self) -> None:
+        shards = {shard.indexes: shard for shard in self._shards}
+        pattern = re.sub("[0-9]+(?=})", "*", self._shards[0].indexes) + "*"
+        with self._client_errors():
+            for index in map(_text, self._client.scan_iter(match=pattern, count=1000)):
+                shard = shards[re.sub("(?<=:index:).*", "", index, flags=re.DOTALL)]
+                members = (member for member, _ in self._client.zscan_iter(index, count=500))
+                while some := list(islice(members, 500)):
+                    self._run([SWEEP.call([index], shard.states, *some)])
+
+    def close(self) -> None:
+        if self._is_own_client:
+            self._client.close()
+
+    def describe(self) -> str:
+        settings = self._client.connection_pool.connection_kwargs
+        place = settings.get("path") or f"{settings.get('host', 'localhost')}:{settings.get('port', 6379)}"
+        return f"Valkey or Redis at {place}, database {settings.get('db', 0)}"
+
+    def _shard_of(self, key: str) -> Shard:
+        return self._shards[0]
+
+    def channel_of(self, key: str) -> str:
+        """Where changes to *key* are published: under the name of its state."""
+        return self._shard_of(key).states + key
+
+    def _batches(self, keys: Iterable[str]) -> Iterator[tuple[Shard, Sequence[str]]]:
+        shards: dict[Shard, Keys] = {}
+        for key in keys:
+            shards.setdefault(self._shard_of(key), []).append(key)
+        for shard, some in shards.items():
+            for start in range(0, len(some), BATCH):
+                yield shard, some[start : start + BATCH]
+
+    def _places(self, labels: Sequence[str], after: Place | None, amount: int) -> Places:
+        """The first *amount* places after *after* in the listing of several indexes, some of which may be empty."""
+        commands: list[Command] = []
+        for label, shard in product(labels, self._shards):
+            index = shard.indexes + label
+            limit = ("WITHSCORES", "LIMIT", 0, amount)
+            if after is None:
+                commands.append(("ZRANGEBYSCORE", index, "-inf", "+inf", *limit))
+            else:
+                commands.append(("ZRANGEBYSCORE", index, -after[0], -after[0], "WITHSCORES"))
+                commands.append(("ZRANGEBYSCORE", index, f"({-after[0]}", "+inf", *limit))
+        places = {(int(score), _text(key)) for answer in self._run(commands) for key, score in _pairs(answer)}
+        begin = (-after[0], after[1]) if after else (-inf, "")
+        return [(-score, key) for score, key in sorted(place for place in places if place > begin)[:amount]]
+
+    def _held(self, key: str, answer: bytes | str | None, now: bytes | str) -> Held | None:
+        if answer is None:
+            return None
+        try:
+            version, written, _, status, job, value = _bytes(answer).split(b",", 5)
+            age = max(int(now) - int(written), 0) / 1000
+            return Held(Record(int(version[1:]), value[:-1], age), status[1:-1].decode(), job[1:-1].decode())
+        except ValueError:
+            raise StoreUnavailable(
+                f"{self.describe()} holds something at {self.channel_of(key)!r} that job-progress did not put there"
+            ) from None
+
+    def _run(self, commands: Sequence[Command]) -> Answers:
+        """The answers to *commands*, in one round trip; one more after the server has forgotten a script."""
+        with self._client_errors():
+            answers = self._answers(commands)
+            unknown = [number for number, answer in enumerate(answers) if isinstance(answer, NoScriptError)]
+            again = [("EVAL", _TEXTS[commands[number][1]], *commands[number][2:]) for number in unknown]
+            for number, answer in zip(unknown, self._answers(again), strict=True):
+                answers[number] = answer
+            for answer in answers:
+                if isinstance(answer, Exception):
+                    raise answer
+            return answers
+
+    def _answers(self, commands: Sequence[Command]) -> Answers:
+        if len(commands) == 1:  # as most are; a pipeline of one costs more
+            try:
+                return [self._client.execute_command(*commands[0])]
+            except NoScriptError as error:
+                return [error]
+        with self._client.pipeline(transaction=False) as pipeline:
+            for command in commands:
+                pipeline.execute_command(*command)
+            answers: Answers = pipeline.execute(raise_on_error=False)
+            return answers
+
+    @contextmanager
+    def _client_errors(self) -> Iterator[None]:
+        try:
+            yield
+        except (RedisError, RedisClusterException, OSError) as error:
+            reason = " ".join(str(error).split()) or type(error).__name__
+            raise StoreUnavailable(f"cannot use {self.describe()}: {reason}") from error
+
+
+def without_password(url: str) -> str:
+    """*url*, fit to be shown."""
+    return re.sub(r"(?<=:)[^:@/]*(?=@)", "...", url)
+
+
+def _arguments(change: Change) -> tuple[str | bytes | int, ...]:
+    lifetime = min(ceil(change.lifetime * 1000), LONGEST)
+    label = f'{change.created},"{_label(change.status)}","{_label(change.job)}"'
+    return change.expected, change.version, lifetime, label, change.value
+
+
+def _label(name: str) -> str:
+    """*name* without what has a meaning in a state's text or in an index's key."""
+    return name.translate(_MEANINGFUL)
+
+
+_MEANINGFUL = {ord(one): f"%{ord(one):02X}" for one in '%",:\\'}
+
+
+def _escaped(name: str) -> str:
+    return re.sub(r"([*?\[\]\\^])", r"\\\1", name)
+
+
+def _pairs(answer: Any) -> Iterable[tuple[bytes | str, float]]:
+    # A flat list in the older protocol, pairs in the newer one.
+    return answer if answer and isinstance(answer[0], (list, tuple)) else zip(answer[::2], answer[1::2], strict=True)
+
+
+def _text(value: bytes | str) -> str:
+    return value if isinstance(value, str) else value.decode()  # as the client that was handed in is set
+
+
+def _bytes(value: bytes | str) -> bytes:
+    return value if isinstance(value, bytes) else value.encode()

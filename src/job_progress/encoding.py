@@ -58,7 +58,7 @@ def state_in(record: Record | None) -> JobState | None:
     except (msgspec.MsgspecError, ValueError, TypeError, RecursionError) as error:
         logger.warning("a record is unreadable and counts as missing: %s: %.100r", error, record.value)
         return None
-    return state.silent_for(record.age + state.silence)
+    return state.silent_for(record.age + (state.silence or 0.0))
 
 
 def plain(value: Any, what: str, limit: int) -> Any:

@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 from collections import deque
-from itertools import pairwise
+from math import inf
 from typing import NamedTuple
 
 WINDOW = 20
+FRESH_FOR = 0.5
+"""Seconds for which an estimate is not made anew: it is for people to read."""
 
 
 class _Sample(NamedTuple):
     time: float
     amount: float
+
+
+_Stretch = tuple[float, float, float]  # speed, time, amount
 
 
 class Pace:
@@ -31,33 +36,48 @@ class Pace:
 
     def __init__(self) -> None:
         self._samples: deque[_Sample] = deque(maxlen=WINDOW + 1)
+        self._stretches: deque[_Stretch] = deque(maxlen=WINDOW)  # between them
         self._began: float | None = None
+        self._estimate: float | None = None
+        self._estimate_until = -inf
 
     def observe(self, now: float, amount: float | None) -> None:
         """At *now*, *amount* is done in all. Less than before starts anew from there."""
-        samples = self._samples
         if amount is None:
             return
+        samples, stretches = self._samples, self._stretches
         if self._began is None:
             self._began = now
         if samples and amount < samples[-1].amount:
             samples.clear()
-        if samples and amount == samples[-1].amount:
+            stretches.clear()
+            self._estimate = None
+        if samples and (amount == samples[-1].amount or now <= samples[-1].time):
             return
         if len(samples) > 1 and now - samples[-2].time < (now - self._began) / 60:
             samples.pop()
+            stretches.pop()
+        if samples:
+            last = samples[-1]
+            time, more = now - last.time, amount - last.amount
+            stretches.append((more / time, time, more))
         samples.append(_Sample(now, amount))
 
     def per_second(self) -> float | None:
         """The estimate, more than 0; `None` before there are two reports to compare."""
-        stretches = [
-            (later.time - sooner.time, later.amount - sooner.amount)
-            for sooner, later in pairwise(self._samples)
-            if later.time > sooner.time
-        ]
-        stretches.sort(key=lambda stretch: stretch[1] / stretch[0])
+        if not self._stretches:
+            return None
+        now = self._samples[-1].time
+        if self._estimate is None or now >= self._estimate_until:
+            self._estimate, self._estimate_until = self._mean(), now + FRESH_FOR
+        return self._estimate
+
+    def _mean(self) -> float:
+        number = len(self._stretches)
         # Of three, leave out one at each side; of one or two, none.
-        cut = max(len(stretches) // 5, 1) if len(stretches) > 2 else 0
-        kept = stretches[cut : len(stretches) - cut]
-        time = sum(stretch[0] for stretch in kept)
-        return sum(stretch[1] for stretch in kept) / time if time else None
+        cut = max(number // 5, 1) if number > 2 else 0
+        time = amount = 0.0
+        for _, one_time, one_amount in sorted(self._stretches)[cut : number - cut]:
+            time += one_time
+            amount += one_amount
+        return amount / time

@@ -143,7 +143,7 @@ class JobState(Struct, frozen=True, omit_defaults=True, kw_only=True, dict=True)
     """Of the run that may move this state; never shown."""
     heartbeat_at: datetime | None = None
     """The run's last sign of life, by its own clock."""
-    silence: float = 0.0
+    silence: float | None = None
     """Seconds for which the run had been silent when somebody else wrote this."""
     point_of_no_return: bool = False
     """Latched once the progress has reached the cancel threshold."""

@@ -119,7 +119,7 @@ def run_again(state: JobState, event: Start, now: datetime) -> Fields:
         "started_at": now,
         "updated_at": now,
         "heartbeat_at": now,
-        "silence": 0.0,
+        "silence": None,
         "progress": 0.0,
         "point_of_no_return": False,
         **dict.fromkeys(("completed", "total", "message", "result", "error", "cancel_requested_at", "speed", "rate")),
@@ -156,7 +156,7 @@ def report(state: JobState, event: RunEvent, now: datetime) -> Fields:
     fields = structs.asdict(event.reported)
     fields["meta"] = state.meta | event.reported.meta
     fields["point_of_no_return"] |= state.point_of_no_return
-    fields |= {"heartbeat_at": now, "silence": 0.0}
+    fields |= {"heartbeat_at": now, "silence": None}
     if not event.reported.is_in(state):
         fields["updated_at"] = now
     return fields

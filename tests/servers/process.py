@@ -42,9 +42,11 @@ class ServerProcess:
                 self._command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, preexec_fn=_die_with_parent
             )
         try:
-            eventually(lambda: self._process and (self._process.poll() is not None or self.is_ready()), 30)
-        finally:
+            eventually(lambda: not self.is_running or self.is_ready(), 30)
             assert self.is_running, f"it did not start: {self._log.read_text()[-2000:]}"
+        except BaseException:
+            self.kill()
+            raise
 
     def is_ready(self) -> bool:
         """Does it answer?"""

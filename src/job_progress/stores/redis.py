@@ -10,12 +10,16 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import lru_cache
 from hashlib import sha1
 from importlib.resources import files
-from itertools import chain, islice, product
+from itertools import islice, product
 from math import ceil, inf
+from time import monotonic
 from typing import Any, NamedTuple, Self
 from urllib.parse import quote
+
+from msgspec import msgpack
 
 from job_progress.errors import StoreUnavailable
 from job_progress.state import JobStatus
@@ -31,8 +35,10 @@ except ImportError as error:
 
 BATCH = 100
 """Changes in one call of a script, which takes the server about a millisecond."""
-MADE = 1
-"""The answer of the script for a change that was made."""
+TRUSTED = 1000
+"""Milliseconds: a state that seems older, or not made yet, calls for a look at the server's clock."""
+ASK_EVERY = 1.0
+"""Seconds between two such looks."""
 MOST_PLACES = 10_000
 """How far to look at once for states that have not expired."""
 LONGEST = 10**14
@@ -65,8 +71,8 @@ class Script:
         return ("EVALSHA", self.sha, len(keys), *keys, *arguments)
 
 
-SWAP, LOAD, SWEEP = Script("swap.lua"), Script("load.lua"), Script("sweep.lua")
-_TEXTS = {script.sha: script.text for script in (SWAP, LOAD, SWEEP)}
+SWAP, SWEEP = Script("swap.lua"), Script("sweep.lua")
+_TEXTS = {script.sha: script.text for script in (SWAP, SWEEP)}
 
 
 class Shard(NamedTuple):
@@ -83,6 +89,27 @@ class Shard(NamedTuple):
     def indexes(self) -> str:
         """What the keys of its indexes begin with."""
         return f"{self.name}:index:"
+
+
+class ServerClock:
+    """What the server's clock shows, in milliseconds, as far as this process knows."""
+
+    def __init__(self) -> None:
+        self._ahead = self._set_at = -inf
+
+    def set(self, now: int) -> None:
+        """It shows *now*, now."""
+        self._set_at = monotonic()
+        self._ahead = now - self._set_at * 1000
+
+    def now(self) -> float:
+        """What it shows now, unless it was set meanwhile."""
+        return monotonic() * 1000 + self._ahead
+
+    @property
+    def is_old(self) -> bool:
+        """Has nobody asked the server for some time?"""
+        return monotonic() - self._set_at > ASK_EVERY
 
 
 class Held(NamedTuple):
@@ -109,6 +136,7 @@ class RedisStore(Store):
     def __init__(self, client: redis.Redis, prefix: str = "job-progress") -> None:
         self._client = client
         self._is_own_client = False
+        self._clock = ServerClock()
         self._shards = [Shard(quote(prefix, safe=""))]
 
     @classmethod
@@ -136,10 +164,10 @@ class RedisStore(Store):
 
     def _load(self, keys: Sequence[str]) -> list[Held | None]:
         batches = list(self._batches(keys))
-        commands = [LOAD.call([shard.states + key for key in some]) for shard, some in batches]
+        commands = [("MGET", *[shard.states + key for key in some]) for shard, some in batches]
         found: dict[str, Held | None] = {}
-        for (_, some), (now, values) in zip(batches, self._run(commands), strict=True):
-            found |= {key: self._held(key, value, now) for key, value in zip(some, values, strict=True)}
+        for (_, some), values in zip(batches, self._run(commands), strict=True):
+            found |= {key: self._held(key, value) for key, value in zip(some, values, strict=True)}
         return [found[key] for key in keys]
 
     def swap(self, changes: Sequence[Change]) -> list[Conflict | None]:
@@ -149,16 +177,18 @@ class RedisStore(Store):
             SWAP.call(
                 [shard.states + key for key in keys],
                 *(shard.states, shard.indexes, self.publish),
-                *chain.from_iterable(_arguments(wishes[key]) for key in keys),
+                msgpack.encode([_arguments(wishes[key]) for key in keys]),
+                *(wishes[key].value for key in keys),
             )
             for shard, keys in batches
         ]
-        conflicts: dict[str, Conflict | None] = {}
-        for (_, keys), (now, answers) in zip(batches, self._run(commands), strict=True):
-            for key, answer in zip(keys, answers, strict=True):
-                held = None if answer == MADE else self._held(key, answer, now)
-                conflicts[key] = None if answer == MADE else Conflict(held and held.record)
-        return [conflicts[change.key] for change in changes]
+        conflicts: dict[str, Conflict] = {}
+        for (_, keys), (now, found) in zip(batches, self._run(commands), strict=True):
+            self._clock.set(int(now))
+            for number, current in found:
+                held = self._held(keys[number - 1], current)
+                conflicts[keys[number - 1]] = Conflict(held and held.record)
+        return [conflicts.get(change.key) for change in changes]
 
     def list(self, query: Query) -> list[Record]:
         # In the order of a life, so that whoever moves on in the meantime is met at least once.
@@ -233,26 +263,37 @@ class RedisStore(Store):
         begin = (-after[0], after[1]) if after else (-inf, "")
         return [(-score, key) for score, key in sorted(place for place in places if place > begin)[:amount]]
 
-    def _held(self, key: str, answer: bytes | str | None, now: bytes | str) -> Held | None:
+    def _held(self, key: str, answer: bytes | str | None) -> Held | None:
         if answer is None:
             return None
         try:
             version, written, _, status, job, value = _bytes(answer).split(b",", 5)
-            age = max(int(now) - int(written), 0) / 1000
-            return Held(Record(int(version[1:]), value[:-1], age), status[1:-1].decode(), job[1:-1].decode())
+            record = Record(int(version[1:]), value[:-1], self._age(int(written)))
+            return Held(record, status[1:-1].decode(), job[1:-1].decode())
         except ValueError:
             raise StoreUnavailable(
                 f"{self.describe()} holds something at {self.channel_of(key)!r} that job-progress did not put there"
             ) from None
+
+    def _age(self, written: int) -> float:
+        """Seconds since *written*, by the server's clock."""
+        age = self._clock.now() - written
+        if not 0 <= age < TRUSTED and self._clock.is_old:
+            # Nobody gave a sign of life, or the server's clock has been set: only one of the two may count.
+            [(seconds, microseconds)] = self._run([("TIME",)])
+            self._clock.set(int(seconds) * 1000 + int(microseconds) // 1000)
+            age = self._clock.now() - written
+        return max(age, 0) / 1000
 
     def _run(self, commands: Sequence[Command]) -> Answers:
         """The answers to *commands*, in one round trip; one more after the server has forgotten a script."""
         with self._client_errors():
             answers = self._answers(commands)
             unknown = [number for number, answer in enumerate(answers) if isinstance(answer, NoScriptError)]
-            again = [("EVAL", _TEXTS[commands[number][1]], *commands[number][2:]) for number in unknown]
-            for number, answer in zip(unknown, self._answers(again), strict=True):
-                answers[number] = answer
+            if unknown:
+                again = [("EVAL", _TEXTS[commands[number][1]], *commands[number][2:]) for number in unknown]
+                for number, answer in zip(unknown, self._answers(again), strict=True):
+                    answers[number] = answer
             for answer in answers:
                 if isinstance(answer, Exception):
                     raise answer
@@ -284,12 +325,13 @@ def without_password(url: str) -> str:
     return re.sub(r"(?<=:)[^:@/]*(?=@)", "...", url)
 
 
-def _arguments(change: Change) -> tuple[str | bytes | int, ...]:
+def _arguments(change: Change) -> tuple[int, int, int, str]:
     lifetime = min(ceil(change.lifetime * 1000), LONGEST)
     label = f'{change.created},"{_label(change.status)}","{_label(change.job)}"'
-    return change.expected, change.version, lifetime, label, change.value
+    return change.expected, change.version, lifetime, label
 
 
+@lru_cache
 def _label(name: str) -> str:
     """*name* without what has a meaning in a state's text or in an index's key."""
     return name.translate(_MEANINGFUL)

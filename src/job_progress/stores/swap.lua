@@ -2,15 +2,16 @@
 --
 -- KEYS  the states' keys
 -- ARGV  what those keys begin with, what the indexes' keys begin with, the command that publishes;
---       then for each key the version expected ('0': nothing may be there), the new version,
---       the lifetime in milliseconds ('0': forget it), the label (created,"status","job") and the value
+--       as MessagePack, for each key, the version expected (0: nothing may be there), the new version,
+--       the lifetime in milliseconds (0: forget it) and the label (created,"status","job");
+--       and then for each key the value
 --
 -- A state is the JSON [version,written,created,"status","job",value], where written is this server's time
 -- in milliseconds. It is a member, scored by -created, of the index of its status and of that of its status
--- and job. Returns this server's time, and for each key true if the change was made, or else what stands
+-- and job. Returns this server's time and, for each change that was not made, its number and what stands
 -- there instead, if anything.
 
-local base, indexes, publish = ARGV[1], ARGV[2], ARGV[3]
+local base, indexes, publish, changes = ARGV[1], ARGV[2], ARGV[3], cmsgpack.unpack(ARGV[4])
 local HOUR = 3600000
 local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
@@ -37,7 +38,7 @@ local function list(key, label, lifetime)
     redis.call('ZADD', index, score, member)
     -- With the last of its states an index goes, too. Those that live on list themselves anew each hour.
     if redis.call('PTTL', index) < lifetime + HOUR then
-      redis.call('PEXPIRE', index, lifetime + 2 * HOUR)
+      redis.call('PEXPIRE', index, string.format('%.0f', lifetime + 2 * HOUR))
     end
     sweep(index)
   end
@@ -49,36 +50,38 @@ local function unlist(key, label)
   end
 end
 
-local function swap(key, expected, version, lifetime, label, value)
+local function swap(key, value, expected, version, lifetime, label)
   local current = redis.call('GET', key)
-  local held, written, old = '0', 0, nil
+  local held, written, old = 0, 0, nil
   if current then
     held, written, old = string.match(current, '^%[(%d+),(%d+),(-?%d+,".-",".-"),')
   end
-  if held ~= expected then
-    return current -- false, if nothing is there
+  if tonumber(held) ~= expected then
+    return false, current -- which is false, if nothing is there
   end
-  if old and (old ~= label or lifetime == '0') then
+  if old and (old ~= label or lifetime == 0) then
     unlist(key, old)
   end
-  if lifetime == '0' then
+  if lifetime == 0 then
     redis.call('DEL', key)
   else
-    local state = string.format('[%s,%.0f,%s,', version, now, label) .. value .. ']'
-    redis.call('SET', key, state, 'PX', lifetime)
+    local state = string.format('[%.0f,%.0f,', version, now) .. label .. ',' .. value .. ']'
+    redis.call('SET', key, state, 'PX', string.format('%.0f', lifetime))
     if old ~= label or math.floor(now / HOUR) ~= math.floor(written / HOUR) then
-      list(key, label, tonumber(lifetime))
+      list(key, label, lifetime)
     end
   end
-  if type(redis.pcall(publish, key, version)) == 'table' then
-    redis.call('PUBLISH', key, version) -- a cluster of before version 7 has no sharded channels
+  if type(redis.pcall(publish, key, '')) == 'table' then
+    redis.call('PUBLISH', key, '') -- a cluster of before version 7 has no sharded channels
   end
   return true
 end
 
-local answers = {}
+local conflicts = {}
 for number, key in ipairs(KEYS) do
-  local first = 4 + (number - 1) * 5
-  answers[number] = swap(key, unpack(ARGV, first, first + 4))
+  local made, current = swap(key, ARGV[4 + number], unpack(changes[number]))
+  if not made then
+    table.insert(conflicts, { number, current })
+  end
 end
-return { string.format('%.0f', now), answers }
+return { string.format('%.0f', now), conflicts }

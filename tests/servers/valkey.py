@@ -139,9 +139,13 @@ class ValkeyCluster:
                     return False
         return True
 
+    def owner_of(self, slot: int) -> ValkeyServer:
+        """The primary that serves *slot* at first."""
+        return next(node for number, node in enumerate(self.nodes, 1) if slot < number * 16384 // 3)
+
     @property
     def url(self) -> str:
-        """All its nodes."""
+        """All its primaries, as they were at first."""
         return "redis+cluster://" + ",".join(f"127.0.0.1:{node.port}" for node in self.nodes[:3])
 
     def flush(self) -> None:

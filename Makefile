@@ -54,7 +54,15 @@ define install
 		$(BIN)/python -m pip install --quiet --disable-pip-version-check --upgrade "pip>=25.1" && \
 		$(BIN)/python -m pip install --quiet --disable-pip-version-check $(1); \
 	fi
-	@touch $@
+endef
+
+# Beside the environment, for the tests that put it in front: $(1) the package, $(2) the version.
+define install_beside
+	@if command -v uv >/dev/null; then \
+		uv pip install --quiet --no-deps --python $(BIN)/python --target $(VENV)/$(1)-$(2) $(1)==$(2); \
+	else \
+		$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --target $(VENV)/$(1)-$(2) $(1)==$(2); \
+	fi
 endef
 
 $(VENV)/.installed: pyproject.toml
@@ -63,8 +71,10 @@ $(VENV)/.installed: pyproject.toml
 		{ echo "Python 3.11 or newer is needed; name one with: make PYTHON=/path/to/python3 ..."; exit 1; }
 	@echo "Setting up in $(VENV) ..."
 	$(call install,--editable ".[cli]")
+	@touch $@
 
 $(VENV)/.installed-dev: pyproject.toml
 	@echo "Setting up for development in $(VENV) ..."
 	$(call install,--editable ".[all]" --group dev)
-	@touch $(VENV)/.installed
+	$(call install_beside,redis,5.0.1)
+	@touch $(VENV)/.installed $@

@@ -187,6 +187,13 @@ def test_a_subscription_moves_with_its_slot(tmp_path: Path) -> None:
         store.close()
 
 
+def test_a_node_that_has_left_is_no_place_to_listen(store: Store) -> None:
+    """Who was to listen there finds out, and looks again where its keys are."""
+    assert isinstance(store, RedisClusterStore)
+    with pytest.raises(redis.RedisError, match="nowhere:1 has left"):
+        store.listen_to("nowhere:1")
+
+
 def test_a_cluster_without_sharded_channels_will_do(tmp_path: Path) -> None:
     """As before version 7: what is published then reaches all nodes."""
     with ValkeyCluster(

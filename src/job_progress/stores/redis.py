@@ -48,7 +48,6 @@ DEFAULTS = {
     "timeout": 5,  # for a free connection
     "socket_timeout": 5,
     "socket_connect_timeout": 5,
-    "health_check_interval": 30,
 }
 """Of the client, unless the URL says otherwise."""
 

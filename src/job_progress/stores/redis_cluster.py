@@ -115,16 +115,24 @@ class RedisClusterStore(RedisStore):
     def _shard_of(self, key: str) -> Shard:
         return self._shards[crc32(key.encode()) % SHARDS]
 
-    def nodes_of(self, keys: Iterable[str]) -> dict[str, ClusterNode]:
-        """The node where each of *keys* lives, by what is known of the cluster."""
+    def nodes_of(self, keys: Iterable[str]) -> dict[str, str]:
+        """The name of the node where each of *keys* lives, by what is known of the cluster."""
         client = self._client
         shards = {key: self._shard_of(key) for key in keys}
-        nodes = {shard: client.get_node_from_key(shard.states) for shard in set(shards.values())}
+        nodes = {shard: client.get_node_from_key(shard.states).name for shard in set(shards.values())}
         return {key: nodes[shard] for key, shard in shards.items()}
 
-    def listen_to(self, node: ClusterNode) -> PubSub:
-        """The handle of a connection to *node*. No I/O."""
-        handle: PubSub = self._client.get_redis_connection(node).pubsub()
+    def listen_to(self, node: str) -> PubSub:
+        """The handle of a connection to *node*. No I/O.
+
+        Raises:
+            RedisError: The cluster has no such node any more.
+        """
+        client = self._client
+        found = client.get_node(node_name=node)
+        if found is None:
+            raise RedisError(f"node {node} has left the cluster")
+        handle: PubSub = client.get_redis_connection(found).pubsub()
         return handle
 
 
@@ -135,8 +143,8 @@ class ClusterSubscription:
         self._store = store
         self._changed = changed
         self._keys: dict[str, None] = {}  # an ordered set whose operations are atomic
-        self._followed_on: dict[str, ClusterNode] = {}
-        self._parts: dict[ClusterNode, RedisSubscription] = {}
+        self._followed_on: dict[str, str] = {}
+        self._parts: dict[str, RedisSubscription] = {}
         self._other_keys = threading.Event()
         self._closed = False
         threading.Thread(target=self._work, name="job-progress push", daemon=True).start()
@@ -164,7 +172,7 @@ class ClusterSubscription:
         for part in self._parts.values():
             part.close()
 
-    def _follow_on(self, nodes: dict[str, ClusterNode]) -> None:
+    def _follow_on(self, nodes: dict[str, str]) -> None:
         before, self._followed_on = self._followed_on, nodes
         for key, node in before.items():
             if nodes.get(key) != node:

@@ -23,7 +23,7 @@ def fail(job: Job, id: str, error: str) -> None:
         progress.fail(error)
 
 
-@pytest.mark.parametrize("name", ["demo", "watch", "list", "show", "cancel", "doctor"])
+@pytest.mark.parametrize("name", ["demo", "watch", "list", "show", "cancel", "prune", "doctor"])
 def test_help_teaches_each_command(command: Command, name: str) -> None:
     """It explains the command, with an example."""
     answer = command(name, "--help")
@@ -53,6 +53,8 @@ def test_version(command: Command) -> None:
         (["cancel"], 2, "Missing argument"),
         (["list", "--status", "done"], 2, "'pending', 'processing'"),
         (["list", "--limit", "0"], 2, "--limit"),
+        (["list", "--limit", "999999"], 2, "--limit"),
+        (["prune", "--older-than", "-1"], 2, "--older-than"),
         (["show", "a\tb"], 2, "printable"),
         (["--store", "nonsense", "list"], 2, "sqlite:///progress.db"),
         (["--store", "foo://bar", "list"], 2, "unknown store scheme"),
@@ -281,3 +283,16 @@ with Job("shop.import", tracker=Tracker({sqlite_url!r}, heartbeat=0.01, stalled_
     away = command("--store", "sqlite:////proc/no/such.db", "doctor")
     assert away.returncode == 3
     assert "does not answer" in away.stdout
+
+
+def test_prune_forgets_what_has_ended(command: Command, tracker: Tracker) -> None:
+    """All of it, or a job's, or what ended long ago; and says how much that was."""
+    job = Job("shop.import", tracker=tracker)
+    for id in ("7", "8"):
+        with job.start(id):
+            pass
+    job.lock("9")
+    assert command("prune", "--older-than", "1000").stdout == "0 states forgotten\n"
+    assert command("prune", "--job", "other").stdout == "0 states forgotten\n"
+    assert command("prune", "--job", "shop.import").stdout == "2 states forgotten\n"
+    assert [state.id for state in tracker.list()] == ["9"]

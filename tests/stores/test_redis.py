@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -265,6 +266,21 @@ def test_a_server_without_memory_says_so(tmp_path: Path) -> None:
         client.config_set("maxmemory", "0")
         put(store, change("a"))
         store.close()
+
+
+def test_an_examination_knows_the_server(tmp_path: Path) -> None:
+    """Which it is, and whether it would throw away what runs; one that is away says so."""
+    with ValkeyServer(tmp_path, "--maxmemory", "100mb") as server, server.client() as client:
+        store = open_store(server.url, "test")
+        [fine] = store.examine()
+        assert re.fullmatch(r"server: valkey [0-9.]+, using \S+, noeviction", fine.text)
+        assert not fine.advice
+        client.config_set("maxmemory-policy", "allkeys-lru")
+        [bad] = store.examine()
+        assert bad.text.endswith("allkeys-lru")
+        assert "set maxmemory-policy to noeviction" in bad.advice
+    with pytest.raises(StoreUnavailable):
+        list(store.examine())
 
 
 # The server's clock.

@@ -123,6 +123,11 @@ def test_a_forked_child_connects_anew(store: Store) -> None:
     assert load(store) == Record(1, b"value")
 
 
+def test_an_examination_looks_at_each_node(store: Store) -> None:
+    """A finding for each primary."""
+    assert len(list(store.examine())) == 3
+
+
 # Pushes.
 
 

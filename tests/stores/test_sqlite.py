@@ -435,3 +435,10 @@ def test_what_was_made_before_the_machine_was_booted_is_very_old(store: Store) -
         record = load(store)
     assert record
     assert record.age == inf
+
+
+def test_an_examination_tells_the_files_size(store: Store) -> None:
+    """And how many records are in it."""
+    put(store, *(change(f"{number}", value=bytes(10_000)) for number in range(100)))
+    [finding] = store.examine()
+    assert re.match(r"file: 100 records, 1\.[0-9] MB, SQLite 3\.", finding.text)

@@ -20,7 +20,7 @@ from job_progress.default import configure, default_tracker
 from job_progress.errors import JobNotCancellable, StoreUnavailable
 from job_progress.names import check_name
 from job_progress.state import JobStatus
-from job_progress.tracker import STORE_VARIABLE
+from job_progress.tracker import MAX_LIMIT, STORE_VARIABLE
 
 PREFIX = "job-progress"
 """Below which the library puts states, unless told otherwise."""
@@ -126,7 +126,7 @@ def top(
     """
     try:
         configure(store or None, prefix=prefix)
-    except ValueError as error:
+    except (ValueError, ImportError) as error:
         raise typer.BadParameter(str(error)) from None
     if context.invoked_subcommand is None:
         typer.echo(context.get_help())
@@ -183,7 +183,7 @@ def watch(
 def list_(
     job: Annotated[str | None, typer.Option(metavar="NAME", help="Only of this job.")] = None,
     status: Annotated[list[JobStatus] | None, typer.Option(help="Only with this status; may be repeated.")] = None,
-    limit: Annotated[int, typer.Option(min=1, help="How many at most.")] = 50,
+    limit: Annotated[int, typer.Option(min=1, max=MAX_LIMIT, help="How many at most.")] = 50,
     as_json: AsJson = False,
 ) -> None:
     """List states, newest first.
@@ -234,6 +234,21 @@ def cancel(names: JobAndIds) -> int:
             asked = "asked to stop; it is cancelled when it reaches a checkpoint"
             say(f"{words.name(after)}: {asked if after.is_processing else 'cancelled'}")
     return code
+
+
+@app.command()
+def prune(
+    job: Annotated[str | None, typer.Option(metavar="NAME", help="Only of this job.")] = None,
+    older_than: Annotated[float, typer.Option(metavar="SECONDS", help="Only what ended so long ago.", min=0)] = 0.0,
+) -> None:
+    """Forget finished states before their time, and free the space of those that have expired.
+
+    Nobody needs to run this: stores forget by themselves. It helps after a flood of jobs.
+
+    Example: `job-progress prune --job shop.import --older-than 60`
+    """
+    forgotten = default_tracker().prune(job, older_than)
+    say(f"{forgotten:,} {'state' if forgotten == 1 else 'states'} forgotten")
 
 
 @app.command()

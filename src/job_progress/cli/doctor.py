@@ -5,7 +5,6 @@ from __future__ import annotations
 import platform
 import sys
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from datetime import timedelta
 from importlib import metadata
 from statistics import median
@@ -19,7 +18,7 @@ from job_progress.cli import words
 from job_progress.encoding import change_to
 from job_progress.errors import StoreUnavailable
 from job_progress.state import JobState, JobStatus
-from job_progress.stores.contract import Store
+from job_progress.stores.contract import Finding, Store
 from job_progress.stores.memory import MemoryStore
 from job_progress.tracker import Tracker
 
@@ -29,19 +28,6 @@ SKEW = timedelta(seconds=2)
 """How far a state may lie in the future before a clock must be wrong."""
 _ROUNDS = 20
 _PACKAGES = ("msgspec", "platformdirs", "typer", "rich", "redis", "psycopg", "django", "starlette", "flask", "celery")
-
-
-@dataclass(frozen=True)
-class Finding:
-    """One line of the report.
-
-    Attributes:
-        text: What was found.
-        advice: What to do about it; empty if nothing need be done.
-    """
-
-    text: str
-    advice: str = ""
 
 
 def examine(tracker: Tracker, source: str) -> Iterator[Finding]:
@@ -64,6 +50,7 @@ def examine(tracker: Tracker, source: str) -> Iterator[Finding]:
         )
         return
     yield Finding(f"store: {store.describe()}, {source}")
+    yield from store.examine()
     yield _speed(store)
     states = tracker.list(limit=1000)
     yield Finding(f"states: {words.tally(states) or 'none'}")

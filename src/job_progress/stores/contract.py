@@ -7,7 +7,7 @@ bytes mean, and what may replace what, is decided elsewhere.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from typing import Protocol
 
 from msgspec import Struct
@@ -82,6 +82,18 @@ class Query(Struct, frozen=True, kw_only=True):
     after: tuple[int, str] | None = None
 
 
+class Finding(Struct, frozen=True):
+    """What there is to say about a store.
+
+    Attributes:
+        text: What was found.
+        advice: What to do about it; empty if nothing need be done.
+    """
+
+    text: str
+    advice: str = ""
+
+
 class Subscription(Protocol):
     """Tells of changes to the keys it follows. Every method returns at once, and none raises."""
 
@@ -132,6 +144,10 @@ class Store(ABC):
 
     def sweep(self) -> None:  # noqa: B027 - most need not
         """Free the space of what has expired, where the engine does not do so by itself."""
+
+    def examine(self) -> Iterable[Finding]:
+        """What whoever runs the engine should know of it: which it is, and settings that matter. Some round trips."""
+        return ()
 
     @abstractmethod
     def close(self) -> None:

@@ -23,7 +23,7 @@ from msgspec import msgpack
 
 from job_progress.errors import StoreUnavailable
 from job_progress.state import JobStatus
-from job_progress.stores.contract import Change, Conflict, Query, Record, Store, Subscription
+from job_progress.stores.contract import Change, Conflict, Finding, Query, Record, Store, Subscription
 
 try:
     import redis
@@ -222,6 +222,22 @@ class RedisStore(Store):
                 members = (member for member, _ in self._client.zscan_iter(index, count=500))
                 while some := list(islice(members, 500)):
                     self._run([SWEEP.call([index], shard.states, *some)])
+
+    def examine(self) -> Iterable[Finding]:
+        for node in self._nodes():
+            with self._client_errors():
+                facts = node.info()
+            name = "valkey" if "valkey_version" in facts else "redis"
+            policy = facts["maxmemory_policy"]
+            evicts = facts["maxmemory"] and policy != "noeviction"
+            yield Finding(
+                f"server: {name} {facts[f'{name}_version']}, using {facts['used_memory_human']}, {policy}",
+                "with its memory full it forgets running jobs: set maxmemory-policy to noeviction" if evicts else "",
+            )
+
+    def _nodes(self) -> Iterable[Any]:
+        """A client for each server."""
+        return [self._client]
 
     def close(self) -> None:
         if self._is_own_client:

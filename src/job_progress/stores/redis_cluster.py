@@ -103,6 +103,11 @@ class RedisClusterStore(RedisStore):
     def subscribe(self, changed: Callable[[str], None]) -> Subscription | None:
         return ClusterSubscription(self, changed)
 
+    def _nodes(self) -> Iterable[Any]:
+        with self._client_errors():
+            client = self._client
+            return [client.get_redis_connection(node) for node in client.get_primaries()]
+
     def close(self) -> None:
         with self._lock:
             if self._connected is not None:

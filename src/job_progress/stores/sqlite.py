@@ -11,14 +11,14 @@ others from writing until it goes on; and whoever puts back an older copy of the
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from math import inf
 from pathlib import Path
 from time import monotonic
 from urllib.parse import unquote
 
 from job_progress import clock
-from job_progress.stores.contract import Change, Conflict, Query, Record, Store
+from job_progress.stores.contract import Change, Conflict, Finding, Query, Record, Store
 from job_progress.stores.sqlite_file import SQLiteFile, transaction
 
 SWEEP_EVERY = 60.0
@@ -156,6 +156,17 @@ class SQLiteStore(Store):
                 self._sweep(connection, clock.now().timestamp())
 
         self._writer.use(write)
+
+    def examine(self) -> Iterable[Finding]:
+        def count(connection: sqlite3.Connection) -> tuple[int, int, int]:
+            [(states,)] = connection.execute("SELECT count(*) FROM states")
+            [(pages, size)] = connection.execute(
+                "SELECT page_count, page_size FROM pragma_page_count, pragma_page_size"
+            )
+            return states, pages, size
+
+        states, pages, size = self._reader.use(count)
+        yield Finding(f"file: {states:,} records, {pages * size / 1e6:.1f} MB, SQLite {sqlite3.sqlite_version}")
 
     def close(self) -> None:
         self._reader.close()

@@ -15,7 +15,8 @@ import redis
 from job_progress import StoreUnavailable
 from job_progress.stores import Query, Record, Store, open_store, redis_push
 from job_progress.stores import redis as redis_store
-from job_progress.stores.redis import RedisStore, ServerClock
+from job_progress.stores.redis import RedisStore
+from job_progress.stores.redis_server import ServerClock
 from tests.servers.valkey import ValkeyServer
 from tests.stores.changes import change, load, names, put, swap
 from tests.waiting import eventually
@@ -299,7 +300,9 @@ def test_the_servers_clock_is_looked_at_when_an_age_matters(store: Store, client
     assert isinstance(held, bytes)
     version, written, rest = held.split(b",", 2)
     client.set("test:state:old", b",".join((version, b"%d" % (int(written) - 60_000), rest)))
-    store._clock._set_at = float("-inf")  # type: ignore[attr-defined]
+    assert isinstance(store, RedisStore)
+    [clock] = store._clocks.values()
+    clock._set_at = float("-inf")
     for _ in range(20):
         record = load(store, "old")
         assert record

@@ -10,13 +10,9 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from functools import lru_cache
-from hashlib import sha1
-from importlib.resources import files
 from itertools import islice, product
-from math import ceil, inf
-from time import monotonic
-from typing import Any, NamedTuple, Self
+from math import inf
+from typing import Any, Self
 from urllib.parse import quote
 
 from msgspec import msgpack
@@ -24,6 +20,8 @@ from msgspec import msgpack
 from job_progress.errors import StoreUnavailable
 from job_progress.state import JobStatus
 from job_progress.stores.contract import Change, Conflict, Finding, Query, Record, Store, Subscription
+from job_progress.stores.redis_layout import Shard, arguments_of, held_in, index_of
+from job_progress.stores.redis_server import CLOCK, SWAP, SWEEP, TEXTS, ServerClock
 
 try:
     import redis
@@ -37,12 +35,8 @@ BATCH = 100
 """Changes in one call of a script, which takes the server about a millisecond."""
 TRUSTED = 1000
 """Milliseconds: a state that seems older, or not made yet, calls for a look at the server's clock."""
-ASK_EVERY = 1.0
-"""Seconds between two such looks."""
 MOST_PLACES = 10_000
 """How far to look at once for states that have not expired."""
-LONGEST = 10**14
-"""Milliseconds that stand for ever."""
 DEFAULTS = {
     "max_connections": 10,
     "timeout": 5,  # for a free connection
@@ -56,67 +50,6 @@ Answers = list[Any]
 Place = tuple[int, str]
 Places = list[Place]
 Keys = list[str]
-
-
-class Script:
-    """A script beside this module, called by the hash of its text."""
-
-    def __init__(self, name: str) -> None:
-        self.text = files(__package__).joinpath(name).read_text()
-        self.sha = sha1(self.text.encode(), usedforsecurity=False).hexdigest()
-
-    def call(self, keys: Sequence[str], *arguments: str | bytes | int) -> Command:
-        """The command that runs it, if the server knows it already."""
-        return ("EVALSHA", self.sha, len(keys), *keys, *arguments)
-
-
-SWAP, SWEEP = Script("swap.lua"), Script("sweep.lua")
-_TEXTS = {script.sha: script.text for script in (SWAP, SWEEP)}
-
-
-class Shard(NamedTuple):
-    """States and indexes that one call of a script can reach."""
-
-    name: str
-
-    @property
-    def states(self) -> str:
-        """What the keys of its states begin with."""
-        return f"{self.name}:state:"
-
-    @property
-    def indexes(self) -> str:
-        """What the keys of its indexes begin with."""
-        return f"{self.name}:index:"
-
-
-class ServerClock:
-    """What the server's clock shows, in milliseconds, as far as this process knows."""
-
-    def __init__(self) -> None:
-        self._ahead = self._set_at = -inf
-
-    def set(self, now: int) -> None:
-        """It shows *now*, now."""
-        self._set_at = monotonic()
-        self._ahead = now - self._set_at * 1000
-
-    def now(self) -> float:
-        """What it shows now, unless it was set meanwhile."""
-        return monotonic() * 1000 + self._ahead
-
-    @property
-    def is_old(self) -> bool:
-        """Has nobody asked the server for some time?"""
-        return monotonic() - self._set_at > ASK_EVERY
-
-
-class Held(NamedTuple):
-    """What the server holds for a key."""
-
-    record: Record
-    status: str
-    job: str
 
 
 class RedisStore(Store):
@@ -135,8 +68,11 @@ class RedisStore(Store):
     def __init__(self, client: redis.Redis, prefix: str = "job-progress") -> None:
         self._client = client
         self._is_own_client = False
-        self._clock = ServerClock()
-        self._shards = [Shard(quote(prefix, safe=""))]
+        self._use([Shard(quote(prefix, safe=""))])
+
+    def _use(self, shards: list[Shard]) -> None:
+        self._shards = shards
+        self._clocks = {shard: ServerClock() for shard in shards}
 
     @classmethod
     def from_url(cls, url: str, prefix: str) -> Self:
@@ -159,14 +95,15 @@ class RedisStore(Store):
         return store
 
     def load(self, keys: Sequence[str]) -> list[Record | None]:
-        return [held and held.record for held in self._load(keys)]
+        return [held and held[0] for held in self._load(keys)]
 
-    def _load(self, keys: Sequence[str]) -> list[Held | None]:
+    def _load(self, keys: Sequence[str]) -> list[tuple[Record, str] | None]:
+        """The records of *keys*, and the names of their indexes."""
         batches = list(self._batches(keys))
         commands = [("MGET", *[shard.states + key for key in some]) for shard, some in batches]
-        found: dict[str, Held | None] = {}
-        for (_, some), values in zip(batches, self._run(commands), strict=True):
-            found |= {key: self._held(key, value) for key, value in zip(some, values, strict=True)}
+        found: dict[str, tuple[Record, str] | None] = {}
+        for (shard, some), values in zip(batches, self._run(commands), strict=True):
+            found |= {key: self._held(shard, key, value) for key, value in zip(some, values, strict=True)}
         return [found[key] for key in keys]
 
     def swap(self, changes: Sequence[Change]) -> list[Conflict | None]:
@@ -176,32 +113,32 @@ class RedisStore(Store):
             SWAP.call(
                 [shard.states + key for key in keys],
                 *(shard.states, shard.indexes, self.publish),
-                msgpack.encode([_arguments(wishes[key]) for key in keys]),
+                msgpack.encode([arguments_of(wishes[key]) for key in keys]),
                 *(wishes[key].value for key in keys),
             )
             for shard, keys in batches
         ]
         conflicts: dict[str, Conflict] = {}
-        for (_, keys), (now, found) in zip(batches, self._run(commands), strict=True):
-            self._clock.set(int(now))
+        for (shard, keys), (now, found) in zip(batches, self._run(commands), strict=True):
+            self._clocks[shard].set(int(now))
             for number, current in found:
-                held = self._held(keys[number - 1], current)
-                conflicts[keys[number - 1]] = Conflict(held and held.record)
+                held = self._held(shard, keys[number - 1], current)
+                conflicts[keys[number - 1]] = Conflict(held and held[0])
         return [conflicts.get(change.key) for change in changes]
 
     def list(self, query: Query) -> list[Record]:
         # In the order of a life, so that whoever moves on in the meantime is met at least once.
         statuses = [status for status in JobStatus if query.statuses is None or status in query.statuses]
-        labels = [_label(status) if query.job is None else f"{status}:{_label(query.job)}" for status in statuses]
+        indexes = [index_of(status, query) for status in statuses]
         found: list[Record] = []
         after, amount = query.after, query.limit
-        while labels and len(found) < query.limit:
-            places = self._places(labels, after, amount)
+        while indexes and len(found) < query.limit:
+            places = self._places(indexes, after, amount)
             found.extend(
-                held.record
+                held[0]
                 for held in self._load([key for _, key in places])
                 # It may have expired or changed since its index was read.
-                if held and held.status in statuses and (query.job is None or held.job == _label(query.job))
+                if held and any(f"{held[1]}:".startswith(f"{index}:") for index in indexes)
             )
             if len(places) < amount:
                 break
@@ -263,11 +200,11 @@ class RedisStore(Store):
             for start in range(0, len(some), BATCH):
                 yield shard, some[start : start + BATCH]
 
-    def _places(self, labels: Sequence[str], after: Place | None, amount: int) -> Places:
+    def _places(self, names: Sequence[str], after: Place | None, amount: int) -> Places:
         """The first *amount* places after *after* in the listing of several indexes, some of which may be empty."""
         commands: list[Command] = []
-        for label, shard in product(labels, self._shards):
-            index = shard.indexes + label
+        for name, shard in product(names, self._shards):
+            index = shard.indexes + name
             limit = ("WITHSCORES", "LIMIT", 0, amount)
             if after is None:
                 commands.append(("ZRANGEBYSCORE", index, "-inf", "+inf", *limit))
@@ -278,26 +215,26 @@ class RedisStore(Store):
         begin = (-after[0], after[1]) if after else (-inf, "")
         return [(-score, key) for score, key in sorted(place for place in places if place > begin)[:amount]]
 
-    def _held(self, key: str, answer: bytes | str | None) -> Held | None:
+    def _held(self, shard: Shard, key: str, answer: bytes | str | None) -> tuple[Record, str] | None:
         if answer is None:
             return None
         try:
-            version, written, _, status, job, value = _bytes(answer).split(b",", 5)
-            record = Record(int(version[1:]), value[:-1], self._age(int(written)))
-            return Held(record, status[1:-1].decode(), job[1:-1].decode())
+            held = held_in(_bytes(answer))
         except ValueError:
             raise StoreUnavailable(
                 f"{self.describe()} holds something at {self.channel_of(key)!r} that job-progress did not put there"
             ) from None
+        return Record(held.version, held.value, self._age(shard, held.written)), held.listed_in
 
-    def _age(self, written: int) -> float:
-        """Seconds since *written*, by the server's clock."""
-        age = self._clock.now() - written
-        if not 0 <= age < TRUSTED and self._clock.is_old:
+    def _age(self, shard: Shard, written: int) -> float:
+        """Seconds since *written*, by the clock of the shard's server."""
+        clock = self._clocks[shard]
+        age = clock.now() - written
+        if not 0 <= age < TRUSTED and clock.is_old:
             # Nobody gave a sign of life, or the server's clock has been set: only one of the two may count.
-            [(seconds, microseconds)] = self._run([("TIME",)])
-            self._clock.set(int(seconds) * 1000 + int(microseconds) // 1000)
-            age = self._clock.now() - written
+            [now] = self._run([CLOCK.call([shard.states])])
+            clock.set(int(now))
+            age = clock.now() - written
         return max(age, 0) / 1000
 
     def _run(self, commands: Sequence[Command]) -> Answers:
@@ -306,7 +243,7 @@ class RedisStore(Store):
             answers = self._answers(commands)
             unknown = [number for number, answer in enumerate(answers) if isinstance(answer, NoScriptError)]
             if unknown:
-                again = [("EVAL", _TEXTS[commands[number][1]], *commands[number][2:]) for number in unknown]
+                again = [("EVAL", TEXTS[commands[number][1]], *commands[number][2:]) for number in unknown]
                 for number, answer in zip(unknown, self._answers(again), strict=True):
                     answers[number] = answer
             for answer in answers:
@@ -338,25 +275,6 @@ class RedisStore(Store):
 def without_password(url: str) -> str:
     """*url*, fit to be shown."""
     return re.sub(r"(?<=:)[^:@/]*(?=@)", "...", url)
-
-
-def _arguments(change: Change) -> tuple[int, int, int, str]:
-    lifetime = min(ceil(change.lifetime * 1000), LONGEST)
-    label = f'{change.created},"{_label(change.status)}","{_label(change.job)}"'
-    return change.expected, change.version, lifetime, label
-
-
-@lru_cache
-def _label(name: str) -> str:
-    """*name* without what has a meaning in a state's text or in an index's key."""
-    return name.translate(_MEANINGFUL)
-
-
-_MEANINGFUL = {ord(one): f"%{ord(one):02X}" for one in '%",:\\'}
-
-
-def _escaped(name: str) -> str:
-    return re.sub(r"([*?\[\]\\^])", r"\\\1", name)
 
 
 def _pairs(answer: Any) -> Iterable[tuple[bytes | str, float]]:

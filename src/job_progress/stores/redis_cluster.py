@@ -23,7 +23,8 @@ from redis.retry import Retry
 
 from job_progress.fork import reset_in_children
 from job_progress.stores.contract import Subscription
-from job_progress.stores.redis import DEFAULTS, RedisStore, ServerClock, Shard, without_password
+from job_progress.stores.redis import DEFAULTS, RedisStore, without_password
+from job_progress.stores.redis_layout import Shard
 from job_progress.stores.redis_push import RedisSubscription, logger
 
 SHARDS = 64
@@ -46,8 +47,7 @@ class RedisClusterStore(RedisStore):
     def __init__(self, connect: Callable[[], redis.RedisCluster], prefix: str, place: str = "a cluster") -> None:
         self._connect = connect
         self._place = place
-        self._clock = ServerClock()
-        self._shards = [Shard(f"{{{quote(prefix, safe='')}:{number}}}") for number in range(SHARDS)]
+        self._use([Shard(f"{{{quote(prefix, safe='')}:{number}}}") for number in range(SHARDS)])
         self.reset_after_fork()
         reset_in_children(self)
 

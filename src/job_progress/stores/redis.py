@@ -202,18 +202,23 @@ class RedisStore(Store):
 
     def _places(self, names: Sequence[str], after: Place | None, amount: int) -> Places:
         """The first *amount* places after *after* in the listing of several indexes, some of which may be empty."""
-        commands: list[Command] = []
-        for name, shard in product(names, self._shards):
-            index = shard.indexes + name
-            limit = ("WITHSCORES", "LIMIT", 0, amount)
-            if after is None:
-                commands.append(("ZRANGEBYSCORE", index, "-inf", "+inf", *limit))
-            else:
-                commands.append(("ZRANGEBYSCORE", index, -after[0], -after[0], "WITHSCORES"))
-                commands.append(("ZRANGEBYSCORE", index, f"({-after[0]}", "+inf", *limit))
-        places = {(int(score), _text(key)) for answer in self._run(commands) for key, score in _pairs(answer)}
+        indexes = [shard.indexes + name for name, shard in product(names, self._shards)]
         begin = (-after[0], after[1]) if after else (-inf, "")
-        return [(-score, key) for score, key in sorted(place for place in places if place > begin)[:amount]]
+        places: set[tuple[float, str]] = set()
+        if after:  # those created at the same moment; then what comes before it
+            ties = self._run([("ZRANGEBYSCORE", index, begin[0], begin[0], "WITHSCORES") for index in indexes])
+            places = {place for answer in ties for place in _scored(answer) if place > begin}
+        # Of many shards each has only a part of a page; of those that had more, more is asked for.
+        share, older = min(amount, 2 * amount // len(self._shards) + 4), f"({begin[0]}"
+        while True:
+            limit = ("WITHSCORES", "LIMIT", 0, share)
+            answers = self._run([("ZRANGEBYSCORE", index, older, "+inf", *limit) for index in indexes])
+            pages = [_scored(answer) for answer in answers]
+            known_to = min((page[-1] for page in pages if len(page) == share), default=(inf, ""))
+            found = sorted(place for place in places.union(*pages) if place <= known_to)
+            if len(found) >= amount or known_to[0] == inf:
+                return [(-int(score), key) for score, key in found[:amount]]
+            share *= 4
 
     def _held(self, shard: Shard, key: str, answer: bytes | str | None) -> tuple[Record, str] | None:
         if answer is None:
@@ -277,9 +282,11 @@ def without_password(url: str) -> str:
     return re.sub(r"(?<=:)[^:@/]*(?=@)", "...", url)
 
 
-def _pairs(answer: Any) -> Iterable[tuple[bytes | str, float]]:
+def _scored(answer: Any) -> list[tuple[float, str]]:
     # A flat list in the older protocol, pairs in the newer one.
-    return answer if answer and isinstance(answer[0], (list, tuple)) else zip(answer[::2], answer[1::2], strict=True)
+    paired = answer and isinstance(answer[0], (list, tuple))
+    pairs = answer if paired else zip(answer[::2], answer[1::2], strict=True)
+    return [(float(score), _text(key)) for key, score in pairs]
 
 
 def _text(value: bytes | str) -> str:

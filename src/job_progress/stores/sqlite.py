@@ -137,7 +137,7 @@ class SQLiteStore(Store):
             conditions.append(f"status IN ({_places(query.statuses)})")
             values.extend(query.statuses)
         if query.after is not None:
-            conditions.append("(created < ? OR (created = ? AND key > ?))")
+            conditions.append("created <= ? AND (created < ? OR key > ?)")
             values.extend((query.after[0], *query.after))
         select = (
             f"SELECT version, value, made FROM states WHERE {' AND '.join(conditions)} "  # noqa: S608

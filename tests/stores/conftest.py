@@ -29,8 +29,13 @@ class Kind(NamedTuple):
 
 
 KINDS = {
+    "django-database": Kind("django_database_url", pushes=False, own_clock=False),
+    "django-file": Kind("django_file_url", pushes=False, own_clock=False),
+    "django-locmem": Kind("django_locmem_url", pushes=False, own_clock=False),
+    "django-redis": Kind("django_redis_url", pushes=False, own_clock=False),
     "memory": Kind("memory_url", shared=False, own_clock=False),
     "redis": Kind("valkey_url"),
+    "postgresql": Kind("postgresql_url"),
     "redis-cluster": Kind("cluster_url"),
     "sqlite": Kind("sqlite_url", pushes=False, own_clock=False),
 }

@@ -8,6 +8,11 @@ import runpy
 from collections.abc import Callable
 from pathlib import Path
 
+from job_progress.default import set_default_tracker
+from job_progress.stores.postgresql import DDL
+from job_progress.stores.redis import RedisStore
+from tests.servers.valkey import ValkeyServer
+
 DOCS = Path(__file__).parent.parent / "docs"
 
 
@@ -22,3 +27,24 @@ def test_the_picture_in_the_readme_is_up_to_date() -> None:
     assert words_in(make()) == words_in(kept)
     assert {"completed", "cancelling", "pending", "retrying", "stalled", "failed"} <= set(words_in(kept))
     assert set(re.findall(r"https?://[^\"' )]+", kept)) == {"http://www.w3.org/2000/svg"}
+
+
+STORES = (DOCS / "stores.md").read_text(encoding="utf-8")
+
+
+def test_the_definition_of_the_table_is_the_real_one() -> None:
+    """Who makes it by hand makes what the store would have made."""
+    [shown] = re.findall(r"^```sql\n(.*?)^```$", STORES, re.MULTILINE | re.DOTALL)
+    assert shown == DDL
+
+
+def test_a_client_of_ones_own_is_given_as_shown(shared_valkey: ValkeyServer) -> None:
+    """The block runs, but for the port."""
+    [block] = re.findall(r"^```python\n(.*?)^```$", STORES, re.MULTILINE | re.DOTALL)
+    try:
+        exec(block.replace("6379", str(shared_valkey.port)), {})
+    finally:
+        tracker = set_default_tracker(None)
+    assert tracker
+    assert isinstance(tracker.store, RedisStore)
+    assert tracker.get("job", "7") is None

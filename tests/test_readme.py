@@ -10,6 +10,9 @@ from pathlib import Path
 
 import pytest
 
+from tests.servers.postgresql import PostgreSQLServer
+from tests.servers.valkey import ValkeyCluster, ValkeyServer
+
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text()
 BLOCKS: list[tuple[str, str]] = re.findall(r"^```(\w+)\n(.*?)^```$", README, re.MULTILINE | re.DOTALL)
@@ -78,6 +81,49 @@ def test_the_commands_work(tmp_path: Path, environment: dict[str, str]) -> None:
             assert words[0] == "job-progress"
             result = run(words, tmp_path, environment)
         assert result.returncode == 0, (command, result.stdout, result.stderr)
+
+
+STORES: list[str] = re.findall(r"^\| `\"([^\"]+)\"` \|", README, re.MULTILINE)
+USE_OF_A_STORE = """
+import sys
+import django.conf
+django.conf.settings.configure(CACHES={"default": {"BACKEND": "django.core.cache.backends.locmem.LocMemCache"}})
+from job_progress import Job, configure
+tracker = configure(store=sys.argv[1])
+with Job("readme").start("1") as progress:
+    progress.update(0.5)
+assert Job("readme").get("1").is_completed
+assert [state.id for state in tracker.list()] == ["1"]
+tracker.close()
+"""
+
+
+@pytest.mark.parametrize("url", STORES)
+def test_each_store_works_as_pasted(
+    url: str,
+    tmp_path: Path,
+    shared_valkey: ValkeyServer,
+    shared_cluster: ValkeyCluster,
+    shared_postgresql: PostgreSQLServer,
+    environment: dict[str, str],
+) -> None:
+    """With nothing changed but the ports, which a test cannot have."""
+    nodes = [f"127.0.0.1:{node.port}" for node in shared_cluster.nodes]
+    for written, real in {
+        "localhost:6379": f"127.0.0.1:{shared_valkey.port}",
+        "localhost:7000": nodes[0],
+        "localhost:7001": nodes[1],
+        "localhost:5432": f"127.0.0.1:{shared_postgresql.port}",
+    }.items():
+        url = url.replace(written, real)
+    environment |= {"XDG_CACHE_HOME": str(tmp_path)}
+    result = run([sys.executable, "-c", USE_OF_A_STORE, url], tmp_path, environment)
+    assert result.returncode == 0, result.stderr
+
+
+def test_every_store_is_in_the_table() -> None:
+    """One line for each."""
+    assert len(STORES) == 7
 
 
 def test_the_links_lead_somewhere() -> None:

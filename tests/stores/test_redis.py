@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import ssl
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -11,12 +12,14 @@ from pathlib import Path
 
 import pytest
 import redis
+import trustme
 
 from job_progress import StoreUnavailable
 from job_progress.stores import Query, Record, Store, open_store, redis_push
 from job_progress.stores import redis as redis_store
 from job_progress.stores.redis import RedisStore
 from job_progress.stores.redis_server import ServerClock
+from tests.servers.tls import tls_in_front_of
 from tests.servers.valkey import ValkeyServer
 from tests.stores.changes import change, load, names, put, swap
 from tests.waiting import eventually
@@ -94,6 +97,31 @@ def test_a_password_is_needed_and_used(tmp_path: Path) -> None:
                 load(open_store(server.url.replace("//", f"//{wrong}"), "test"))
             assert "wrong" not in str(raised.value).replace("WRONGPASS", "")
         assert load(open_store(server.url.replace("//", "//:right@"), "test")) is None
+
+
+def test_tls_is_spoken_and_the_certificate_checked(
+    shared_valkey: ValkeyServer, client: redis.Redis, tmp_path: Path
+) -> None:
+    """`rediss://` reads, and is pushed to, from a server whose certificate is trusted, and from no other."""
+    authority, certificates = trustme.CA(), ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    authority.issue_cert("127.0.0.1").configure_cert(certificates)
+    authority.cert_pem.write_to_path(tmp_path / "ca.pem")
+    with tls_in_front_of(shared_valkey.port, certificates) as port:
+        store = open_store(f"rediss://127.0.0.1:{port}/0?ssl_ca_certs={tmp_path}/ca.pem", "test")
+        put(store, change())
+        assert load(store) == Record(1, b"value")
+        told: list[str] = []
+        subscription = store.subscribe(told.append)
+        assert subscription
+        subscription.follow("key")
+        assert eventually(lambda: told == ["key"])
+        put(store, change(expected=1, version=2))
+        assert eventually(lambda: told == ["key", "key"])
+        subscription.close()
+        assert eventually(lambda: not client.pubsub_channels())
+        store.close()
+        with pytest.raises(StoreUnavailable, match=r"(?i)certificate"):
+            load(open_store(f"rediss://127.0.0.1:{port}/0", "test"))
 
 
 @pytest.mark.parametrize("settings", [{}, {"decode_responses": True}, {"protocol": 2}, {"protocol": 3}], ids=str)

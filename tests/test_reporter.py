@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import gc
 import logging
 import threading
 import time
+import weakref
 from collections.abc import Iterator
 from itertools import pairwise
 from time import monotonic
@@ -508,3 +510,24 @@ def test_an_older_write_does_not_replace_what_a_run_knows(job: Job) -> None:
         newer = progress._run.known
         progress._run.wrote(older)
         assert progress._run.known is newer
+
+
+def test_the_thread_ends_with_its_tracker(store: ObservedStore) -> None:
+    """A tracker that is dropped, and not closed, leaves nothing behind once its runs have ended."""
+    tracker = Tracker(store, flush_interval=0.01)
+    run = Job("dropped", tracker=tracker).begin("7")
+    assert run
+    thread = tracker.reporter._thread
+    assert thread
+    reporter = weakref.ref(tracker.reporter)
+    del tracker
+    gc.collect()
+    run.position = 0.5
+    run.look()
+    assert eventually(lambda: len(store.swaps) == 2)
+    run.finish(None)
+    del run
+    gc.collect()
+    assert reporter() is None
+    thread.join(10)
+    assert not thread.is_alive()

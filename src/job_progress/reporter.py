@@ -7,6 +7,7 @@ import threading
 from collections.abc import Sequence
 from datetime import datetime
 from time import monotonic, sleep
+from weakref import ref
 
 from job_progress import clock
 from job_progress.encoding import change_to, state_in
@@ -25,7 +26,7 @@ ROUNDS = 10
 SETTLE_WITHIN = 5.0
 """Seconds for which the end of a run, or a flush, tries anew to reach a store that is away."""
 RETRY_EVERY = 1.0
-"""Seconds between attempts of the thread to reach a store that is away."""
+"""Seconds between attempts to reach a store that is away, or a heartbeat, if that is shorter."""
 GIVE_UP_AFTER = 900.0
 """Seconds after which an end that no store would take is given up."""
 CHECKPOINT_CONTACT = 1.0
@@ -46,6 +47,7 @@ class Reporter:
         self._outage = outage
         self._flush_interval = flush_interval
         self._heartbeat = heartbeat
+        self._retry_every = min(RETRY_EVERY, heartbeat)  # or it would look as if the process had slept
         self._reset()
         reset_in_children(self)
 
@@ -69,7 +71,11 @@ class Reporter:
         self._closed = False
         with self._start_lock:
             if self._thread is None or not self._thread.is_alive():
-                self._thread = threading.Thread(target=self._work, name="job-progress reporter", daemon=True)
+                wake = self._wake
+                reporter = ref(self, lambda _: wake.set())  # so that the thread ends with the tracker it works for
+                self._thread = threading.Thread(
+                    target=_work, args=(reporter, wake), name="job-progress reporter", daemon=True
+                )
                 self._thread.start()
         self._wake.set()  # so that its sleep is measured by this run's heartbeat, too
 
@@ -118,7 +124,7 @@ class Reporter:
                 if monotonic() + pause > deadline:
                     raise
             sleep(pause)
-            pause = min(pause * 2, 1.0)
+            pause = min(pause * 2, self._retry_every)
 
     def _take_over(self, run: Run, event: RunEvent | None) -> None:
         """Have the thread go on trying to publish *event*, if it is an end."""
@@ -149,7 +155,12 @@ class Reporter:
             wishes = [wish for run, event in pairs if (wish := self._wish(run, event, now)) is not None]
             if not wishes:
                 return
-            conflicts = self._store.swap([change for *_, change in wishes])
+            try:
+                conflicts = self._store.swap([change for *_, change in wishes])
+            except StoreUnavailable:
+                for run, *_ in wishes:
+                    run.stay_awake(clock.now())  # to wait for a store is not to sleep
+                raise
             pairs = []
             for (run, event, state, _), conflict in zip(wishes, conflicts, strict=True):
                 if conflict is None:
@@ -160,12 +171,9 @@ class Reporter:
                     pairs.append((run, event))
         raise StoreUnavailable(f"the states of {len(pairs)} runs changed {ROUNDS} times while they were being written")
 
-    def _work(self) -> None:
-        timeout: float | None = None
-        while not self._closed:
-            self._wake.wait(timeout)
-            self._wake.clear()  # before looking, so that what is set while looking is not lost
-            timeout = self._tick()
+    def tick(self) -> float | None:
+        """Look once, unless this is closed. Returns the seconds until the next time; negative: there is none."""
+        return -1.0 if self._closed else self._tick()
 
     def _tick(self) -> float | None:
         """Publish what is due. Returns the seconds to sleep, `None` for until somebody wakes us."""
@@ -179,8 +187,8 @@ class Reporter:
                 self._publish(due)
             except Exception as error:  # noqa: BLE001 - it is said by whom it is told to
                 self._outage.begins("reporter", error)
-                self._away_until = monotonic() + RETRY_EVERY
-                return RETRY_EVERY
+                self._away_until = monotonic() + self._retry_every
+                return self._retry_every
             self._outage.ends("reporter")
             self._away_until = 0.0
             for run, event in due:
@@ -222,8 +230,18 @@ class Reporter:
     def _sleep(self) -> float | None:
         runs = [run for run in list(self._runs) if not run.ended]
         if not runs:
-            return RETRY_EVERY if any(run.final is not None for run in list(self._runs)) else None
+            return self._retry_every if any(run.final is not None for run in list(self._runs)) else None
         now = monotonic()
         if any(not run.quiet for run in runs):
             return self._flush_interval - now % self._flush_interval
         return max(min(self._contact_by(run) for run in runs) - now, 0.0)
+
+
+def _work(reporter_of: ref[Reporter], wake: threading.Event) -> None:
+    timeout: float | None = None
+    while timeout is None or timeout >= 0:
+        wake.wait(timeout)
+        wake.clear()  # before looking, so that what is set while looking is not lost
+        reporter = reporter_of()
+        timeout = -1.0 if reporter is None else reporter.tick()
+        del reporter  # or this thread would keep it for as long as it sleeps

@@ -1,4 +1,4 @@
-"""Runs all benchmarks, prints the table, and writes `benchmarks/RESULTS.md`. Takes about two minutes."""
+"""Runs all benchmarks, prints the table, and writes `benchmarks/RESULTS.md`. Takes about four minutes."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
-from benchmarks import hot_path, imports, latency, round_trips
+from benchmarks import growth, hot_path, imports, latency, peers, round_trips, tick, valkey
 from benchmarks.measure import Row
 
 RESULTS = Path(__file__).parent / "RESULTS.md"
 HEADINGS = ("measure", "ours", "peer", "ratio", "goal", "met")
-BENCHMARKS = (hot_path, imports, round_trips, latency)
+BENCHMARKS = (hot_path, peers, imports, round_trips, tick, valkey, latency, growth)
 
 
 def main() -> None:
@@ -35,14 +35,18 @@ def _cells(row: Row) -> tuple[str, ...]:
         row.measure,
         _figure(row.ours, row.unit),
         "–" if row.peer is None else f"{_figure(row.peer, row.unit)} ({row.peer_name})",
-        "–" if row.ratio is None else f"{row.ratio:.2f}",
+        "–" if row.ratio is None else _ratio(row.ratio),
         goal,
         "–" if row.met is None else "yes" if row.met else "no",
     )
 
 
 def _figure(value: float, unit: str) -> str:
-    return f"{value:g} {unit}" if value == int(value) else f"{value:.1f} {unit}"
+    return f"{value:g} {unit}" if value == int(value) else f"{value:.{1 if value >= 10 else 2}f} {unit}"
+
+
+def _ratio(value: float) -> str:
+    return f"{value:.2f}" if value >= 0.01 else f"{value:.2g}"
 
 
 def _plain(rows: Sequence[Sequence[str]]) -> str:

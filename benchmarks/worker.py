@@ -19,13 +19,13 @@ ID = "1"
 
 
 def report(url: str, reports: int) -> None:
-    """Report *reports* times, 0.1 to 0.5 s apart, in a run of its own; the message says which report it is."""
+    """Report *reports* times, 0.1 to 0.3 s apart, in a run of its own; the message says which report it is."""
     tracker = Tracker(url)
     times: list[float] = []
     chance = random.Random(1)
     with Job(JOB, tracker=tracker).start(ID) as progress:
         for number in range(reports):
-            sleep(chance.uniform(0.1, 0.5))
+            sleep(chance.uniform(0.1, 0.3))
             times.append(monotonic())
             progress.update(number / reports, message=str(number))
         sleep(1.0)  # the last one is read by all before the end comes

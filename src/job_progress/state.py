@@ -79,6 +79,9 @@ class Settings(Struct, frozen=True, omit_defaults=True):
     stalled_after: float = 30.0
 
 
+USUAL = Settings()
+
+
 class Source(Protocol):
     """Where a snapshot came from, so that it can be read again."""
 
@@ -138,7 +141,7 @@ class JobState(Struct, frozen=True, omit_defaults=True, kw_only=True, dict=True)
     cancel_requested_at: datetime | None = None
     version: int = 0
 
-    settings: Settings = Settings()
+    settings: Settings = USUAL
     token: str | None = None
     """Of the run that may move this state; never shown."""
     heartbeat_at: datetime | None = None

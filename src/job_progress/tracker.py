@@ -20,7 +20,7 @@ from job_progress.names import check_name, key_of
 from job_progress.outage import Outage
 from job_progress.reporter import Reporter
 from job_progress.run import Run
-from job_progress.state import JobState, JobStatus, Settings, microseconds
+from job_progress.state import USUAL, JobState, JobStatus, Settings, microseconds
 from job_progress.stores import DEFAULT_URL, Query, Store, open_store
 from job_progress.threads import in_thread
 from job_progress.transitions import Refused, describe, transition
@@ -95,7 +95,9 @@ class Tracker:
         else:
             url = store if store is not None else os.environ.get(STORE_VARIABLE) or DEFAULT_URL
             self.store = open_store(url, check_name(prefix, "prefix"))
-        self.settings = Settings(ttl=ttl, pending_ttl=pending_ttl, stalled_after=stalled_after)
+        given = {"ttl": ttl, "pending_ttl": pending_ttl, "stalled_after": stalled_after}
+        # What is left at its default is not stored with each state.
+        self.settings = Settings(**{name: value for name, value in given.items() if value != getattr(USUAL, name)})
         self.max_result_bytes = max_result_bytes
         self.claimed: dict[str, tuple[str, str]] = {}  # the names of its jobs, and who bears them
         self._key = key

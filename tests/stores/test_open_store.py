@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -95,9 +97,36 @@ def test_states_in_memory_are_not_an_sqlite_file() -> None:
         open_store("sqlite:///:memory:", "test")
 
 
-@pytest.mark.parametrize("url", ["memory://elsewhere", "mysql://host/db", "progress.db", "/tmp/progress.db", "", "://"])
+@pytest.mark.parametrize("url", ["memory://elsewhere", "progress.db", "/tmp/progress.db", ""])
 def test_urls_that_name_no_store(url: str) -> None:
-    """An unknown scheme, or none, is refused at once, by an error that shows what was given."""
+    """What has no scheme, or too much of it, is refused at once, by an error that shows what was given."""
     with pytest.raises(ValueError) as refused:
         open_store(url, "test")
     assert repr(url) in str(refused.value)
+
+
+@pytest.mark.parametrize("scheme", ["", "mysql"])
+def test_an_unknown_scheme_is_refused(scheme: str) -> None:
+    """The error shows it, what there is instead, and nothing that might be a password."""
+    with pytest.raises(
+        ValueError, match=f"unknown store scheme '{scheme}': there are memory://, sqlite://, "
+    ) as refused:
+        open_store(f"{scheme}://ada:secret@host/db", "test")
+    assert "secret" not in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    ("url", "package", "extra"),
+    [
+        ("redis://localhost", "redis", "redis"),
+        ("redis+cluster://localhost", "redis", "redis"),
+        ("postgresql://localhost", "psycopg", "postgres"),
+        ("django-cache://default", "django", "django"),
+    ],
+)
+def test_a_store_that_lacks_its_package_says_what_to_install(url: str, package: str, extra: str) -> None:
+    """In one line, whichever way the store is opened."""
+    program = f"import sys; sys.modules[{package!r}] = None; from job_progress import configure; configure({url!r})"
+    ended = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
+    assert ended.returncode == 1
+    assert ended.stderr.splitlines()[-1].endswith(f"pip install 'job-progress[{extra}]'")

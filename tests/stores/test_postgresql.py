@@ -509,17 +509,6 @@ def test_parameters_of_the_client_reach_it(postgresql_url: str) -> None:
             assert value_of(connection, "SHOW lock_timeout") == "7s"
 
 
-def test_without_the_client_its_extra_is_named() -> None:
-    """Where psycopg is not installed, the error says what to install."""
-    script = (
-        "import sys; sys.modules['psycopg'] = None\n"
-        "from job_progress.stores import open_store\n"
-        "open_store('postgresql://', 'test')"
-    )
-    ended = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
-    assert "ImportError: states in PostgreSQL need a client: pip install 'job-progress[postgres]'" in ended.stderr
-
-
 # Connections.
 
 

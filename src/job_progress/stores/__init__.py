@@ -35,11 +35,11 @@ def open_store(url: str, prefix: str) -> Store:
             from job_progress.stores.sqlite import SQLiteStore, path_in
 
             return SQLiteStore(path_in(url), prefix)
-        case "redis" | "rediss" | "valkey" | "valkeys" | "unix":
+        case "redis" | "rediss" | "valkey" | "valkeys" | "unix" | "redis+cluster" | "rediss+cluster":
             from job_progress.stores.redis import RedisStore
 
-            return RedisStore.from_url(url, prefix)
-        case "redis+cluster" | "rediss+cluster":
+            if not scheme.endswith("+cluster"):
+                return RedisStore.from_url(url, prefix)
             from job_progress.stores.redis_cluster import RedisClusterStore
 
             return RedisClusterStore.from_url(url, prefix)
@@ -52,6 +52,6 @@ def open_store(url: str, prefix: str) -> Store:
 
             return DjangoCacheStore.from_url(url, prefix)
     raise ValueError(
-        f"unknown store scheme {scheme!r}; there are memory://, sqlite://, redis://, rediss://, unix://, valkey://, "
+        f"unknown store scheme {scheme!r}: there are memory://, sqlite://, redis://, rediss://, unix://, valkey://, "
         "redis+cluster://, postgresql:// and django-cache://"
     )

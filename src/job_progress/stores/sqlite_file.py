@@ -39,6 +39,7 @@ CREATE TABLE IF NOT EXISTS states (
 CREATE INDEX IF NOT EXISTS states_newest ON states (prefix, created DESC, key);
 CREATE INDEX IF NOT EXISTS states_job ON states (prefix, job, created DESC, key);
 CREATE INDEX IF NOT EXISTS states_status ON states (prefix, status, created DESC, key);
+CREATE INDEX IF NOT EXISTS states_job_status ON states (prefix, job, status, created DESC, key);
 CREATE INDEX IF NOT EXISTS states_expires ON states (expires);
 """
 

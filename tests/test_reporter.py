@@ -531,3 +531,13 @@ def test_the_thread_ends_with_its_tracker(store: ObservedStore) -> None:
     assert reporter() is None
     thread.join(10)
     assert not thread.is_alive()
+
+
+def test_steps_have_a_rate(job: Job) -> None:
+    """As other counting has, although each report of steps stands for itself."""
+    with job.start("7") as progress:
+        for step in range(1, 4):
+            progress.update_with_steps(step, 100).flush()
+        state = job.get("7")
+        assert state
+        assert state.rate

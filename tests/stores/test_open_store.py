@@ -108,9 +108,7 @@ def test_urls_that_name_no_store(url: str) -> None:
 @pytest.mark.parametrize("scheme", ["", "mysql"])
 def test_an_unknown_scheme_is_refused(scheme: str) -> None:
     """The error shows it, what there is instead, and nothing that might be a password."""
-    with pytest.raises(
-        ValueError, match=f"unknown store scheme '{scheme}': there are memory://, sqlite://, "
-    ) as refused:
+    with pytest.raises(ValueError, match=f"scheme '{scheme}': there are memory://, sqlite://") as refused:
         open_store(f"{scheme}://ada:secret@host/db", "test")
     assert "secret" not in str(refused.value)
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from job_progress import Job, JobState, Tracker
@@ -62,8 +64,8 @@ def test_pruning_leaves_alone_what_was_begun_anew(tracker: Tracker, monkeypatch:
     end(job, "7", "8")
     list_before = tracker.list
 
-    def lock_after(*arguments: object) -> list[JobState]:
-        states = list_before(*arguments)  # type: ignore[arg-type]
+    def lock_after(*arguments: Any) -> list[JobState]:
+        states = list_before(*arguments)
         job.lock("7")
         return states
 

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Any
 
 import pytest
 import redis
@@ -54,6 +55,11 @@ class ValkeyServer(ServerProcess):
             yield client
         finally:
             client.close()
+
+    def ask(self, *command: str | int) -> Any:
+        """What it answers to a command."""
+        with self.client() as client:
+            return client.execute_command(*command)
 
     def is_ready(self) -> bool:
         """Does it answer, with all its data loaded?"""
@@ -122,9 +128,7 @@ class ValkeyCluster:
         eventually(self.is_whole, 30)
 
     def _knows_all(self, node: ValkeyServer) -> bool:
-        with node.client() as client:
-            known = client.execute_command("CLUSTER NODES")
-        return len(known) == len(self.nodes)
+        return len(node.ask("CLUSTER NODES")) == len(self.nodes)
 
     def is_whole(self) -> bool:
         """Is each slot served, and does every replica follow its primary?"""
@@ -132,7 +136,7 @@ class ValkeyCluster:
             if not node.is_running:
                 continue
             with node.client() as client:
-                if client.execute_command("CLUSTER INFO").get("cluster_state") != "ok":
+                if node.ask("CLUSTER INFO")["cluster_state"] != "ok":
                     return False
                 replication = client.info("replication")
                 if replication["role"] == "slave" and replication["master_link_status"] != "up":

@@ -9,6 +9,7 @@ import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import pytest
 import redis
@@ -126,10 +127,10 @@ def test_tls_is_spoken_and_the_certificate_checked(
 
 @pytest.mark.parametrize("settings", [{}, {"decode_responses": True}, {"protocol": 2}, {"protocol": 3}], ids=str)
 def test_a_client_of_ones_own_will_do(
-    shared_valkey: ValkeyServer, client: redis.Redis, settings: dict[str, int]
+    shared_valkey: ValkeyServer, client: redis.Redis, settings: dict[str, Any]
 ) -> None:
     """However it decodes and whichever protocol it speaks; `close` leaves it open."""
-    own = redis.Redis(port=shared_valkey.port, **settings)  # type: ignore[arg-type]
+    own = redis.Redis(port=shared_valkey.port, **settings)
     store = RedisStore(own)
     put(store, change("ü", value="✓".encode(), created=1), change("b", created=2))
     assert load(store, "ü") == Record(1, "✓".encode())

@@ -192,7 +192,7 @@ class RedisStore(Store):
         """Where changes to *key* are published: under the name of its state."""
         return self._shard_of(key).states + key
 
-    def _batches(self, keys: Iterable[str]) -> Iterator[tuple[Shard, Sequence[str]]]:
+    def _batches(self, keys: Iterable[str]) -> Iterator[tuple[Shard, Keys]]:
         shards: dict[Shard, Keys] = {}
         for key in keys:
             shards.setdefault(self._shard_of(key), []).append(key)

@@ -17,7 +17,7 @@ class Script:
     """A script beside this module, called by the hash of its text."""
 
     def __init__(self, name: str) -> None:
-        self.text = files(__package__).joinpath(name).read_text()
+        self.text = files("job_progress.stores").joinpath(name).read_text()
         self.sha = sha1(self.text.encode(), usedforsecurity=False).hexdigest()
 
     def call(self, keys: Sequence[str], *arguments: str | bytes | int) -> tuple[Any, ...]:

@@ -306,7 +306,7 @@ class Tracker:
         return run
 
     def watching(self, job: str, id: str, notify: Callable[[], object]) -> AbstractContextManager[Watcher]:
-        """Inside a `with`, holds the newest snapshot; *notify* is called, from any thread, when there is one. No I/O."""
+        """Inside a `with`: what holds the newest snapshot, and calls *notify*, from any thread, when there is one."""
         return self._hub.watching(self._key_of(job, id), notify)
 
     def _key_of(self, job: str, id: str) -> str:

@@ -100,7 +100,7 @@ def _server_stops() -> bool:
 def _request_of(request: StarletteRequest) -> Request:
     scope: Scope = request.scope
     path, root = scope["path"], scope.get("root_path", "")
-    below = path.removeprefix(root) if root and path.startswith(root + "/") or path == root else path
+    below = path.removeprefix(root) if f"{path}/".startswith(f"{root}/") else path
     raw_path = scope.get("raw_path")
     return Request(
         method=scope["method"],

@@ -14,7 +14,7 @@ from job_progress.web.view import state_event
 from job_progress.web.ways import Bell, Way
 
 
-class Full(Exception):  # noqa: N818 - it is nobody's error
+class Full(Exception):
     """There are as many watchers as there may be."""
 
 

@@ -93,7 +93,7 @@ class LiveList:
                 elif seen is not None:
                     self._publish(self._told(seen, found))
                 seen, away = found, False
-            except Exception as error:  # noqa: BLE001 - viewers wait for the next look
+            except Exception as error:
                 if not away:
                     defect = None if isinstance(error, StoreUnavailable) else error
                     logger.warning("the list of states cannot be watched for now: %s", error, exc_info=defect)

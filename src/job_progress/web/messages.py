@@ -24,6 +24,10 @@ SAFE = {
 """On every answer, unless it says otherwise."""
 
 
+Stream = AsyncGenerator[bytes, None]
+"""Pieces of a body as they come. It has begun already: whoever has it must close it."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Request:
     """What is asked.
@@ -50,12 +54,12 @@ class Request:
 
 @dataclass(frozen=True)
 class Response:
-    """What is answered: whole, or, if there is a *stream*, piece by piece."""
+    """What is answered: a body and, if it goes on, the rest of it as a stream."""
 
     status: int
     headers: Mapping[str, str]
     body: bytes = b""
-    stream: AsyncGenerator[bytes, None] | None = None
+    stream: Stream | None = None
 
 
 def answer(status: int, body: bytes, kind: str, **headers: str) -> Response:

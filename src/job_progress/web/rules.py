@@ -6,7 +6,7 @@ import logging
 from abc import ABC, abstractmethod
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 from job_progress.state import JobState
 from job_progress.web.ways import Way
@@ -116,4 +116,4 @@ def as_rule(authorize: object) -> Rule:
             "authorize= says who may see and cancel jobs: Links(secret=…), a function of the request, the action "
             f"and the state, several of these with |, or allow_all; not {type(authorize).__name__}"
         )
-    return Decided(authorize)
+    return Decided(cast("Decide", authorize))

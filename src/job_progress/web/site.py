@@ -3,19 +3,43 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import Callable
 from random import uniform
 from time import monotonic
-from urllib.parse import urlsplit
 
 from job_progress.errors import JobNotCancellable, StoreUnavailable
 from job_progress.state import JobState
 from job_progress.tracker import Tracker
 from job_progress.web.files import served_files
+from job_progress.web.headers import MAX_BODY, announced, has, is_foreign, wants_html
+from job_progress.web.listing import page_of
 from job_progress.web.live import Full, Live
 from job_progress.web.live_list import RESET, LiveList
-from job_progress.web.messages import HTML, JSON, NOT_FOUND, SAFE, STREAM, Request, Response, answer, json_answer, refusal
-from job_progress.web.routes import BadQuery, ByLink, ByName, File, Listing, Page, Query, address_of, query_of, target_of
+from job_progress.web.messages import (
+    HTML,
+    JSON,
+    NOT_FOUND,
+    SAFE,
+    STREAM,
+    Request,
+    Response,
+    Stream,
+    answer,
+    json_answer,
+    refusal,
+)
+from job_progress.web.routes import (
+    BadQuery,
+    ByLink,
+    ByName,
+    File,
+    Listing,
+    Page,
+    Query,
+    address_of,
+    query_of,
+    target_of,
+)
 from job_progress.web.rules import Action, Link, Question, as_rule
 from job_progress.web.view import event, fragment, shown, tag_of
 from job_progress.web.ways import Way
@@ -28,10 +52,6 @@ LIFE = 900.0
 """A stream lasts from half as long to so long, in seconds: then the viewer comes back, and is asked for anew."""
 NOT_FOUND_AFTER = 0.02
 """Seconds that each 404 of a state takes at least, so that its time does not tell what it hides."""
-MAX_BODY = 65_536
-"""No body is read at all; who announces a larger one is sent away."""
-SCANNED = 5_000
-"""Of so many states at most the ids are compared with what is searched for, at one request."""
 AGAIN = "5"
 """Seconds after which to ask again where there was no place, or no store."""
 
@@ -96,7 +116,7 @@ class Site:
         may_post = isinstance(target, ByLink | ByName) and target.verb == "cancel"
         if request.method not in (("POST",) if may_post else ("GET", "HEAD")):
             return refusal(405, "this address does not take that method", Allow="POST" if may_post else "GET, HEAD")
-        if _announced(request) > MAX_BODY:
+        if announced(request) > MAX_BODY:
             return refusal(413, "no body is needed here, and none so large is taken")
         match target:
             case None:
@@ -129,13 +149,13 @@ class Site:
         query = query_of(request.query)
         if not live:
             tracker = self._tracker()
-            states, cursor = await self._way.call(_page_of, tracker, query)
+            states, cursor = await self._way.call(page_of, tracker, query)
             listed = {"states": [shown(state, tracker) for state in states], "next": cursor}
             return json_answer(200, listed)
         return await self._streamed(request, self._list_events())
 
     async def _state(self, request: Request, target: ByLink | ByName) -> Response:
-        if target.verb == "cancel" and _is_foreign(request):
+        if target.verb == "cancel" and is_foreign(request):
             return refusal(403, "a job can be cancelled only from pages of this site")
         link = self._rule.opened(target.token) if isinstance(target, ByLink) else None
         if isinstance(target, ByLink):
@@ -184,7 +204,7 @@ class Site:
             return newest
         return None
 
-    async def _state_events(self, state: JobState, actions: list[str], last_seen: str) -> AsyncGenerator[bytes, None]:
+    async def _state_events(self, state: JobState, actions: list[str], last_seen: str) -> Stream:
         ends = monotonic() + uniform(LIFE / 2, LIFE)
         with self._live.watching(self._tracker(), state) as topic:
             yield _RETRY
@@ -207,7 +227,7 @@ class Site:
                 if topic.bell.rings == heard:
                     yield b": \n\n"
 
-    async def _list_events(self) -> AsyncGenerator[bytes, None]:
+    async def _list_events(self) -> Stream:
         ends = monotonic() + uniform(LIFE / 2, LIFE)
         bell = self._way.bell()
         with self._live.place(bell), self._list.viewing(bell) as number:
@@ -222,7 +242,7 @@ class Site:
                 if bell.rings == heard:
                     yield b": \n\n"
 
-    async def _streamed(self, request: Request, stream: AsyncGenerator[bytes, None]) -> Response:
+    async def _streamed(self, request: Request, stream: Stream) -> Response:
         if not self._way.streams:
             await stream.aclose()
             return refusal(501, "this server does not stream: ask for the state with ?wait=")
@@ -252,13 +272,12 @@ class Site:
         reason: str = "",
     ) -> Response:
         tracker = self._tracker()
-        wants_html = _wants_html(request)
-        kind = HTML if wants_html else JSON
+        kind = HTML if wants_html(request) else JSON
         tag = tag_of(state, actions, kind.rpartition("/")[2])
         headers = {"Vary": "Accept"} if status != 200 else {"Vary": "Accept", "ETag": tag}
-        if status == 200 and _has(request, tag):
+        if status == 200 and has(request, tag):
             return Response(304, {**SAFE, **headers})
-        if wants_html:
+        if kind == HTML:
             address = f"{request.mount}/{address_of(target)}"
             body = fragment(state, tracker, actions, address, reason)
             return answer(status, body, HTML, **headers)
@@ -274,58 +293,11 @@ def _is_same_life(newest: JobState, state: JobState) -> bool:
     return (newest.created_at, newest.owner) == (state.created_at, state.owner)
 
 
-def _page_of(tracker: Tracker, query: Query) -> tuple[list[JobState], str | None]:
-    try:
-        if query.q is None:
-            states = tracker.list(query.job, query.statuses, query.limit + 1, query.after)
-            has_more = len(states) > query.limit
-            states = states[: query.limit]
-            return states, states[-1].cursor if has_more else None
-        scanned = tracker.list(query.job, query.statuses, SCANNED, query.after)
-    except StoreUnavailable:
-        raise
-    except ValueError:
-        raise BadQuery("after must be a cursor that a page before has ended with") from None
-    wanted, found = query.q.casefold(), []
-    for state in scanned:
-        if wanted in state.id.casefold():
-            found.append(state)
-            if len(found) == query.limit:
-                return found, None if state is scanned[-1] and len(scanned) < SCANNED else state.cursor
-    return found, scanned[-1].cursor if len(scanned) == SCANNED else None
-
-
 def _file(request: Request, name: str) -> Response:
     file = served_files().get(name)
     if file is None:
         return NOT_FOUND
     headers = {"ETag": file.tag, "Cache-Control": "public, max-age=3600, must-revalidate"}
-    if _has(request, file.tag):
+    if has(request, file.tag):
         return Response(304, {**SAFE, **headers})
     return answer(200, file.body, file.kind, **headers)
-
-
-def _announced(request: Request) -> int:
-    length = request.headers.get("content-length") or "0"
-    return int(length) if length.isascii() and length.isdigit() and len(length) < 19 else MAX_BODY + 1
-
-
-def _has(request: Request, tag: str) -> bool:
-    """Does the viewer have what *tag* stands for already?"""
-    tags = request.headers.get("if-none-match", "")
-    return tag.removeprefix("W/") in [one.strip().removeprefix("W/") for one in tags.split(",")[:10]]
-
-
-def _wants_html(request: Request) -> bool:
-    accept = request.headers.get("accept", "")
-    html, json = accept.find("text/html"), accept.find("application/json")
-    return html >= 0 and (json < 0 or html < json)
-
-
-def _is_foreign(request: Request) -> bool:
-    """Does the request come from a page of another site? Browsers say so; what is no browser need not."""
-    fetched_from = request.headers.get("sec-fetch-site")
-    if fetched_from is not None:
-        return fetched_from != "same-origin"
-    origin = request.headers.get("origin")
-    return origin is not None and urlsplit(origin).netloc.lower() != request.headers.get("host", "").lower()

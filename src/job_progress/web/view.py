@@ -94,7 +94,9 @@ def fragment(state: JobState, tracker: Tracker, actions: Collection[str], addres
             'hx-swap="outerHTML"><button>Cancel</button></form>'
         )
     inside = "\n  ".join(parts)
-    return f'<div class="job-progress" data-status="{state.status}" role="status"{renews}>\n  {inside}\n</div>\n'.encode()
+    return (
+        f'<div class="job-progress" data-status="{state.status}" role="status"{renews}>\n  {inside}\n</div>\n'.encode()
+    )
 
 
 def _situation(state: JobState) -> str:

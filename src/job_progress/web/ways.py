@@ -11,7 +11,7 @@ import inspect
 import threading
 import time
 from abc import ABC, abstractmethod
-from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine, Generator
+from collections.abc import Awaitable, Callable, Coroutine
 from contextlib import suppress
 from typing import Any, Protocol, TypeVar
 
@@ -197,23 +197,3 @@ def run(coroutine: Coroutine[Any, Any, T]) -> T:
         return result
     coroutine.close()
     raise RuntimeError("a coroutine that works in a thread waited for an event loop")
-
-
-def run_stream(stream: AsyncGenerator[T, None]) -> Generator[T, None, None]:
-    """The pieces of *stream*, which works in this thread. Closing this closes it."""
-    try:
-        while True:
-            try:
-                yield run(_next(stream))
-            except StopAsyncIteration:
-                return
-    finally:
-        run(_close(stream))
-
-
-async def _next(stream: AsyncGenerator[T, None]) -> T:
-    return await stream.__anext__()
-
-
-async def _close(stream: AsyncGenerator[Any, None]) -> None:
-    await stream.aclose()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from contextlib import ExitStack
+from functools import partial
 
 import httpx
 import pytest
@@ -11,7 +12,7 @@ import pytest
 from job_progress import Job, Tracker
 from job_progress.web import site
 from tests.waiting import eventually
-from tests.web.conftest import named
+from tests.web.conftest import ADMIN, named
 from tests.web.events import streaming
 from tests.web.faces import PLACES, Face
 
@@ -138,13 +139,14 @@ def test_there_are_places_for_so_many(face: Face, admin: httpx.Client, job: Job)
     state = job.get("7")
     assert state is not None
     waiting = f"{path}?wait=30&after_version={state.version}"
-    with ExitStack() as streams, httpx.Client(base_url=admin.base_url, headers=admin.headers, timeout=60) as other:
+    with ExitStack() as streams, httpx.Client(base_url=admin.base_url, headers=ADMIN, timeout=60) as other:
         threads = []
         if face.streams:
             open_ones = [streams.enter_context(streaming(admin, f"{path}/events")) for _ in range(PLACES)]
             assert [next(events).name for events in open_ones] == ["state"] * PLACES
         else:
-            threads = [threading.Thread(target=admin.get, args=(waiting,)) for _ in range(PLACES)]
+            ask = partial(httpx.get, f"{face.base}/{waiting}", headers=ADMIN, timeout=60)
+            threads = [threading.Thread(target=ask) for _ in range(PLACES)]
             for thread in threads:
                 thread.start()
         brief = f"{path}?wait=0.1&after_version={state.version}"

@@ -31,10 +31,16 @@ class Topic:
         self._of: JobState | None = None
         self._events: dict[bool, bytes] = {}
 
-    def offer(self, state: JobState) -> JobState:
-        """The newest there is, *state* included."""
+    def offer(self, state: JobState) -> None:
+        """Take *state*, which has just been read, if it is newer than what there is."""
         self._watcher.offer(state)
-        return self._watcher.newest or state
+
+    @property
+    def newest(self) -> JobState:
+        """The newest snapshot; there is one as soon as one was offered."""
+        newest = self._watcher.newest
+        assert newest is not None  # noqa: S101 - see above
+        return newest
 
     def event(self, state: JobState, actions: Collection[str]) -> bytes:
         """The event that tells of *state* whoever may do *actions*."""
@@ -99,6 +105,7 @@ class Live:
             topic.watchers += 1
         try:
             with self.place(topic.bell):
+                topic.offer(state)
                 yield topic
         finally:
             with self._lock:

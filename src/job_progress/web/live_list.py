@@ -28,6 +28,8 @@ KEPT = 30
 """Looks that a slow viewer may lag behind."""
 
 RESET = event("reset")
+BEFORE_ALL = -1
+"""The place of a viewer that knows nothing yet."""
 Name = tuple[str, str]
 Seen = tuple[JobState, bool]
 """A state, and whether it was stalled when it was looked at."""
@@ -47,19 +49,19 @@ class LiveList:
         self._wake = threading.Event()
         self._thread: threading.Thread | None = None
         self._number = 0
+        self._has_looked = False
         self._changes: deque[tuple[int, bytes]] = deque(maxlen=KEPT)
 
     @contextmanager
     def viewing(self, bell: Bell) -> Iterator[int]:
-        """Rings *bell* after each change while inside; gives the place to begin at."""
+        """Rings *bell* after each change while inside; gives the place to begin at, before all."""
         with self._lock:
             self._bells.append(bell)
             if self._thread is None:
                 self._thread = threading.Thread(target=self._work, name="job-progress list", daemon=True)
                 self._thread.start()
-            number = self._number
         try:
-            yield number
+            yield BEFORE_ALL
         finally:
             with self._lock:
                 self._bells.remove(bell)
@@ -68,11 +70,12 @@ class LiveList:
     def after(self, number: int) -> tuple[int, bytes]:
         """The events since the place *number*, and the place behind them."""
         with self._lock:
-            changes = list(self._changes)
-            newest = self._number
+            changes, newest = list(self._changes), self._number
+            if not self._has_looked:  # what changed before the first look would be missed
+                return number, b""
         if number == newest:
             return newest, b""
-        if not changes or changes[0][0] > number + 1:
+        if number == BEFORE_ALL or changes[0][0] > number + 1:
             return newest, RESET
         return newest, b"".join(events for at, events in changes if number < at <= newest)
 
@@ -83,6 +86,7 @@ class LiveList:
             with self._lock:
                 if not self._bells:
                     self._thread = None
+                    self._has_looked = False
                     return
             self._wake.clear()
             try:
@@ -93,6 +97,7 @@ class LiveList:
                 elif seen is not None:
                     self._publish(self._told(seen, found))
                 seen, away = found, False
+                self._begin()
             except Exception as error:
                 if not away:
                     defect = None if isinstance(error, StoreUnavailable) else error
@@ -116,6 +121,13 @@ class LiveList:
             return RESET
         tracker = self._tracker()
         return b"".join(state_event(state, tracker) for state in reversed(changed))
+
+    def _begin(self) -> None:
+        with self._lock:
+            bells = [] if self._has_looked else list(self._bells)
+            self._has_looked = True
+        for bell in bells:
+            bell.ring()
 
     def _publish(self, events: bytes) -> None:
         if events:

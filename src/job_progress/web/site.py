@@ -14,7 +14,7 @@ from job_progress.web.files import served_files
 from job_progress.web.headers import MAX_BODY, announced, has, is_foreign, wants_html
 from job_progress.web.listing import page_of
 from job_progress.web.live import Full, Live
-from job_progress.web.live_list import RESET, LiveList
+from job_progress.web.live_list import LiveList
 from job_progress.web.messages import (
     HTML,
     JSON,
@@ -46,8 +46,6 @@ from job_progress.web.ways import Way
 
 logger = logging.getLogger("job_progress")
 
-KEEP_ALIVE = 15.0
-"""Seconds of silence after which a stream says that it is still there."""
 LIFE = 900.0
 """A stream lasts from half as long to so long, in seconds: then the viewer comes back, and is asked for anew."""
 NOT_FOUND_AFTER = 0.02
@@ -195,7 +193,7 @@ class Site:
         with self._live.watching(self._tracker(), state) as topic:
             while True:
                 heard = topic.bell.rings
-                newest = topic.offer(state)
+                newest = topic.newest
                 left = until - monotonic()
                 if newest.version > query.after_version or left <= 0 or self._live.closing:
                     break
@@ -211,7 +209,7 @@ class Site:
             told: JobState | None = None
             while not self._live.closing and monotonic() < ends:
                 heard = topic.bell.rings
-                newest = topic.offer(state)
+                newest = topic.newest
                 if not _is_same_life(newest, state):
                     return  # whoever comes back is asked for anew
                 if newest is not told:
@@ -223,7 +221,7 @@ class Site:
                         yield event("end", id=newest.version)
                         return
                     continue
-                await topic.bell.rung(heard, KEEP_ALIVE)
+                await topic.bell.rung(heard, self._way.keep_alive)
                 if topic.bell.rings == heard:
                     yield b": \n\n"
 
@@ -231,14 +229,14 @@ class Site:
         ends = monotonic() + uniform(LIFE / 2, LIFE)
         bell = self._way.bell()
         with self._live.place(bell), self._list.viewing(bell) as number:
-            yield _RETRY + RESET
+            yield _RETRY
             while not self._live.closing and monotonic() < ends:
                 heard = bell.rings
                 number, events = self._list.after(number)
                 if events:
                     yield events
                     continue
-                await bell.rung(heard, KEEP_ALIVE)
+                await bell.rung(heard, self._way.keep_alive)
                 if bell.rings == heard:
                     yield b": \n\n"
 

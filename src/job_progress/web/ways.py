@@ -40,6 +40,8 @@ class Way(Protocol):
 
     streams: bool
     """Can it answer piece by piece?"""
+    keep_alive: float
+    """Seconds of silence after which a stream says that it is still there."""
     waits: bool
     """Can it hold an answer back without holding up all others?"""
 
@@ -123,6 +125,7 @@ class InLoop:
 
     streams = True
     waits = True
+    keep_alive = 15.0
 
     async def call(self, function: Callable[..., T], *args: object) -> T:
         """Call it in a thread."""
@@ -153,6 +156,8 @@ class InLoop:
 
 class InThread:
     """One answer at a time in each thread: that of the framework, with its context and its connections."""
+
+    keep_alive = 2.0  # WSGI finds out that a viewer has gone by writing to it, and its thread is wanted
 
     def __init__(self, *, streams: bool, waits: bool) -> None:
         self.streams = streams

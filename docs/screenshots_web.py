@@ -14,7 +14,6 @@ import threading
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from datetime import timedelta
-from multiprocessing.synchronize import Event
 from pathlib import Path
 from time import sleep
 from typing import Any
@@ -66,50 +65,49 @@ def tracker_at(url: str) -> Tracker:
 # Jobs that run, each in a process of its own.
 
 
-def import_products(url: str, stop: Event) -> None:
+def import_products(url: str) -> None:
     """Count fast, with a rate and a time left."""
     with Job("shop.import", cancellable=True, tracker=tracker_at(url)).start("globex") as progress:
         progress.set(source="s3://globex/products.csv", rows=20_064, dry_run=False)
-        progress.update_with_steps(9_640, 20_064, message="Reading garden/hoses.csv")
-        for completed in range(9_641, 20_000):
-            progress.update_with_steps(completed, 20_064, message="Reading garden/hoses.csv")
-            if stop.wait(0.005):
-                break
+        progress.total = 20_064
+        progress.advance(9_640)
+        progress.update(message="Reading garden/hoses.csv")
+        while True:
+            progress.advance()
+            sleep(0.02)
 
 
-def collect_invoices(url: str, stop: Event) -> None:
+def collect_invoices(url: str) -> None:
     """Nobody knows how much there is to do."""
     with Job("report.monthly", tracker=tracker_at(url)).start("2030-01") as progress:
         progress.update(None, message="Collecting invoices")
-        for _ in range(100_000):
+        while True:
             progress.advance()
-            if stop.wait(0.03):
-                break
+            sleep(0.03)
 
 
-def encode_video(url: str, stop: Event) -> None:
+def encode_video(url: str) -> None:
     """Slow and steady."""
     with Job("video.encode", cancellable=0.9, tracker=tracker_at(url)).start("42") as progress:
         for step in range(230, 1000):
             progress.update(step / 1000, message="Pass 1 of 2")
-            if stop.wait(0.2):
-                break
+            sleep(0.2)
 
 
-def send_newsletter(url: str, stop: Event) -> None:
+def send_newsletter(url: str) -> None:
     """It was asked to stop, and has not got round to it."""
     job = Job("mail.newsletter", cancellable=True, tracker=tracker_at(url))
     with job.start("7") as progress:
         progress.update_with_steps(4_000, 10_000, message="Waiting for the mail server").flush()
         job.cancel("7")
-        stop.wait()
+        threading.Event().wait()
 
 
-def back_up(url: str, stop: Event) -> None:
+def back_up(url: str) -> None:
     """Killed in the midst of its work."""
     with Job("backup.nightly", cancellable=True, tracker=tracker_at(url)).start("db1") as progress:
         progress.update(0.87, message="Copying table orders").flush()
-        stop.wait()
+        threading.Event().wait()
 
 
 RUNNING = (import_products, collect_invoices, encode_video, send_newsletter, back_up)
@@ -181,12 +179,10 @@ def site(url: str) -> Iterator[None]:
     """A server with the past behind it and the jobs at work."""
     tracker = tracker_at(url)
     for state in history():
-        key = f"{state.job}/{state.id}"
         key = tracker._key_of(state.job, state.id)
         tracker.store.swap([change_to(state, key, 0)])
     context = multiprocessing.get_context("spawn")
-    stop = context.Event()
-    processes = [context.Process(target=job, args=(url, stop)) for job in RUNNING]
+    processes = [context.Process(target=job, args=(url,)) for job in RUNNING]
     for process in processes:
         process.start()
 
@@ -209,12 +205,11 @@ def site(url: str) -> Iterator[None]:
     try:
         yield
     finally:
-        stop.set()
         server.should_exit = True
         thread.join()
         for process in processes:
-            process.join(5)
             process.kill()
+            process.join()
         tracker.close()
 
 

@@ -4,17 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from pathlib import Path
+from typing import Any
 from urllib.parse import quote
 
 import pytest
-from playwright.sync_api import Browser, ConsoleMessage, Locator, Page, sync_playwright
+from playwright.sync_api import Browser, ConsoleMessage, Locator, Page, expect, sync_playwright
 
 from job_progress import Tracker
 from tests.processes.child import Launch
 from tests.web.browser.chromium import ARGUMENTS, NoBrowser, chromium
 from tests.web.browser.jobs import Worker
 from tests.web.browser.server import Server
+
+expect.set_options(timeout=20_000)
+
+Work = Callable[..., Worker]
+NewPage = Callable[..., Page]
 
 
 # Not for the session: as long as Playwright runs, its event loop keeps others from running in this thread.
@@ -73,20 +78,30 @@ def console() -> Console:
 
 
 @pytest.fixture
-def page(browser: Browser, server: Server, console: Console) -> Iterator[Page]:
-    """A page of the server's own that has the component, and a strict policy."""
-    context = browser.new_context(base_url=server.url, viewport={"width": 800, "height": 600})
-    page = context.new_page()
-    page.set_default_timeout(20_000)
-    page.on("console", console.hear)
-    page.on("pageerror", lambda error: console.errors.append(str(error)))
-    page.goto("/")
-    yield page
-    context.close()
+def new_page(browser: Browser, server: Server, console: Console) -> Iterator[NewPage]:
+    """Opens pages, with options such as those of `Browser.new_context`, whose complaints fail the test."""
+    contexts = []
+
+    def start(path: str = "/", url: str = "", **options: Any) -> Page:
+        options = {"viewport": {"width": 800, "height": 600}, "locale": "en-GB", **options}
+        contexts.append(browser.new_context(base_url=url or server.url, **options))
+        page = contexts[-1].new_page()
+        page.set_default_timeout(20_000)
+        page.on("console", console.hear)
+        page.on("pageerror", lambda error: console.errors.append(str(error)))
+        page.goto(path)
+        return page
+
+    yield start
+    for context in contexts:
+        context.close()
     assert console.unexpected() == []
 
 
-Work = Callable[..., Worker]
+@pytest.fixture
+def page(new_page: NewPage) -> Page:
+    """A page of the server's own that has the component, and a strict policy."""
+    return new_page()
 
 
 @pytest.fixture
@@ -131,3 +146,15 @@ def add_bar(page: Page, src: str, **attributes: str) -> Locator:
 def part(bar: Locator, name: str) -> Locator:
     """A part of a bar, as `::part(name)` finds it."""
     return bar.locator(f'[part~="{name}"]')
+
+
+def told(page: Page) -> list[Any]:
+    """The events that bars have sent: their names and states."""
+    events: list[Any] = page.evaluate("told")
+    return events
+
+
+def names_told(page: Page) -> list[str]:
+    """The names of these events in their order, each once for however often it came in a row."""
+    names = [name.removeprefix("job-progress:") for name, _ in told(page)]
+    return [name for name, before in zip(names, ["", *names], strict=False) if name != before]

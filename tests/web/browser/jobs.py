@@ -46,6 +46,9 @@ def _do(progress: Progress, call: str, arguments: list[Any], options: dict[str, 
         while not progress.cancel_requested:
             sleep(0.01)
         progress.exit_if_cancelled()
+    if call == "expect":
+        [progress.total] = arguments
+        return
     getattr(progress, call)(*arguments, **options)
 
 
@@ -55,7 +58,7 @@ def obey_for_many(url: str, name: str, count: str) -> None:
     with ExitStack() as stack:
         runs = [stack.enter_context(job.start(f"{number}")) for number in range(int(count))]
         say("begun")
-        for line in sys.stdin:
+        for line in iter(sys.stdin.readline, "end\n"):
             for number, progress in enumerate(runs):
                 progress.update(float(line), message=f"run {number}")
             runs[-1].flush()

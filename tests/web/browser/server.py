@@ -86,10 +86,10 @@ class HoldingUp:
         held: list[Message] = []
 
         async def hold(message: Message) -> None:
-            if message["type"] == "http.response.start" or not is_stream:
-                await send(message)
-            else:
+            if is_stream:
                 held.append(message)
+            else:
+                await send(message)
 
         await self._app(scope, receive, hold)
         for message in held:
@@ -105,7 +105,12 @@ def serve(store: str, port: int) -> None:
     """Serve the states of *store* until told to end."""
     tracker = Tracker(store, flush_interval=0.02, heartbeat=0.2, stalled_after=STALLED_AFTER)
     progress = create_app(allow_all, tracker=tracker)
-    routes = [Route("/", page), Mount("/progress", progress), Mount("/held-up", HoldingUp(progress))]
+    routes = [
+        Route("/", page),
+        Mount("/progress", progress),
+        Mount("/held-up", HoldingUp(progress)),
+        Mount("/viewers", create_app(lambda request, action, state: action == "view", tracker=tracker)),
+    ]
     uvicorn.run(Starlette(routes=routes), port=port, log_level="info", timeout_graceful_shutdown=2)
 
 

@@ -25,13 +25,13 @@ export class Detail {
     shut.onclick = () => this.close();
     this.badge = element("p", { class: "badge" });
     this.bar = element("job-progress", { src: `states/${key}` });
-    for (const event of ["state"]) this.bar.addEventListener(`job-progress:${event}`, ({ detail }) => this.#fill(detail));
+    this.bar.addEventListener("job-progress:state", ({ detail }) => this.#fill(detail));
     this.cancel = element("button", { class: "button danger", type: "button", hidden: true }, "Cancel job…");
     this.cancel.onclick = () => this.#ask(job, id);
     this.note = element("p", { class: "trouble", role: "alert", hidden: true });
     this.body = element("div", { class: "facts" });
     this.panel.append(
-      element("div", { class: "heading" }, element("div", {}, element("p", { class: "module" }, module || "job"), this.title), shut),
+      element("div", { class: "heading" }, element("div", {}, element("p", { class: "module" }, module.slice(0, -1) || "Job"), this.title), shut),
       element("div", { class: "line" }, this.badge, this.cancel),
       this.bar,
       this.note,
@@ -50,7 +50,7 @@ export class Detail {
   }
 
   tick() {
-    if (this.state && !this.state.finished_at) this.#times();
+    if (this.state && this.now) put(this.now, this.#time());
   }
 
   #fill(state) {
@@ -60,16 +60,24 @@ export class Detail {
     this.badge.className = `badge ${situation}`;
     this.badge.replaceChildren(sign(situation, state.progress), WORDS[situation]);
     this.cancel.hidden = !(state.can_be_cancelled && !state.is_cancelling && state.actions.includes("cancel"));
-    const open = new Set([...this.body.querySelectorAll("details[open]")].map((one) => one.dataset.name));
-    this.body.replaceChildren(
+    this.#replace([
       ...this.#error(),
       section("Timeline", this.#timeline()),
       section("About", this.#about()),
       ...(Object.keys(state.meta).length ? [section("Metadata", pairs(Object.entries(state.meta)))] : []),
       ...(state.result === null ? [] : [section("Result", json(state.result))]),
-    );
-    for (const name of open) this.body.querySelector(`details[data-name="${name}"]`)?.setAttribute("open", "");
-    this.#times();
+    ]);
+  }
+
+  // What is as before stays as it is, with what is selected and scrolled in it.
+  #replace(sections) {
+    const before = [...this.body.children];
+    sections.forEach((section, place) => {
+      if (!before[place]) this.body.append(section);
+      else if (!before[place].isEqualNode(section)) before[place].replaceWith(section);
+    });
+    before.slice(sections.length).forEach((section) => section.remove());
+    this.now = this.body.querySelector(".now");
   }
 
   #error() {
@@ -86,8 +94,7 @@ export class Detail {
       ["Id", state.id],
       ["Owner", state.owner],
       ["Attempt", state.attempt || null],
-      ["Items", state.completed === null ? null : `${state.completed}${state.total === null ? "" : ` of ${state.total}`}`],
-      ["Message", state.message],
+      ["Last said", state.finished_at && state.status !== "completed" ? state.message : null],
     ];
     return pairs(known.filter(([, value]) => value !== null));
   }
@@ -109,22 +116,22 @@ export class Detail {
       add("past", `${attempt} began`, state.started_at, note(waited >= 1 ? `${span(waited)} ${between}` : ""));
     }
     if (state.cancel_requested_at) add("past", "Somebody asked to cancel it", state.cancel_requested_at);
-    this.now = element("span", { class: "note" });
+    const now = element("span", { class: "note now" }, this.#time());
     if (state.finished_at) {
       add(situation, WORDS[situation], state.finished_at, note(state.started_at ? `after ${span(state.duration)}` : ""));
     } else if (situation === "retrying") {
       add("failed", `${attempt} failed`, state.updated_at, note(`after ${span(state.duration)}`));
-      add("retrying", "Waiting for the next attempt", null, this.now);
+      add("retrying", "Waiting for the next attempt", null, now);
     } else {
-      add(situation, situation === "pending" ? "Waiting for a worker" : WORDS[situation], null, this.now);
+      add(situation, situation === "pending" ? "Waiting for a worker" : WORDS[situation], null, now);
     }
     return list;
   }
 
-  #times() {
+  #time() {
     const { state } = this;
     const took = state.status === "processing" ? `for ${durationOf(state, this.received)}, ` : "";
-    put(this.now, `${took}last news ${ago(state.updated_at ?? state.created_at)}`);
+    return `${took}last news ${ago(state.updated_at ?? state.created_at)}`;
   }
 
   async #ask(job, id) {

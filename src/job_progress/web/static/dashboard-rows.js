@@ -25,8 +25,8 @@ export class Row {
       element("td", { class: "status" }, this.sign),
       element("th", { scope: "row" }, this.link),
       element("td", { class: "progress" }, element("span", { class: "track", "aria-hidden": "true" }, this.bar), this.percent),
-      element("td", { class: "said wide" }, this.said),
-      element("td", { class: "number items wide" }, this.items, this.speed),
+      element("td", { class: "said" }, this.said),
+      element("td", { class: "number items" }, this.items, this.speed),
       this.took,
       this.created,
     );

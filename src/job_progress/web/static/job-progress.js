@@ -34,7 +34,7 @@
     [part=head], [part=foot] { display: flex; align-items: baseline; gap: 0 .6em; }
     [part=label] { font-weight: 600; }
     [part=message] { flex: 1; min-width: 0; overflow: hidden; text-overflow: ellipsis; white-space: nowrap; }
-    [part=details], :not([hidden]) + [part=message] { color: color-mix(in srgb, currentColor 72%, transparent); }
+    [part=details], :not([hidden]) ~ [part=message] { color: color-mix(in srgb, currentColor 72%, transparent); }
     [part=percent] { margin-inline-start: auto; }
     [part=percent], [part=details] { font-variant-numeric: tabular-nums; }
     [part=track] { height: var(--job-progress-height, .5em); border-radius: var(--job-progress-radius, 1em);
@@ -44,18 +44,17 @@
     [part=foot] { flex-wrap: wrap; font-size: .875em; min-height: 1.75em; }
     [part=details] { flex: 1; }
     [part=error] { flex-basis: 100%; overflow-wrap: anywhere; white-space: pre-line; color: var(--red); }
-    [part=cancel] { font: inherit; color: inherit; padding: .1em .8em; border-radius: .5em; cursor: pointer;
-      background: none; border: 1px solid color-mix(in srgb, currentColor 45%, transparent); }
+    [part=cancel] { font: inherit; color: inherit; padding: 0 .7em; border-radius: .5em; cursor: pointer;
+      background: none; border: 1px solid color-mix(in srgb, currentColor 30%, transparent); }
     [part=cancel]:hover { background: color-mix(in srgb, currentColor 13%, transparent); }
-    [part=cancel]:disabled { opacity: .5; }
     [part=live] { position: absolute; width: 1px; height: 1px; overflow: hidden; clip-path: inset(50%); }
     [part~=completed] { --fill: var(--job-progress-success, light-dark(#1a8a4f, #4cc38a)); }
     [part~=failed] { --fill: var(--red); }
     [part~=stalled], [part~=retrying] { --fill: var(--job-progress-warning, light-dark(#b7791f, #e5b454)); }
     [part~=cancelling], [part~=cancelled] { --fill: color-mix(in srgb, currentColor 45%, transparent); }
     [part~=offline] [part=track] { opacity: .5; }
-    [part~=moving] [part=bar] { width: 35%; transition: none; animation: move 1.6s ease-in-out infinite; }
-    @keyframes move { from { margin-inline-start: -35%; } to { margin-inline-start: 100%; } }
+    [part~=moving] [part=bar] { width: 35%; transition: none; animation: move 1.4s ease-in-out infinite alternate; }
+    @keyframes move { to { margin-inline-start: 65%; } }
     @media (prefers-reduced-motion: reduce) {
       [part=bar] { transition: none !important; }
       [part~=moving] [part=bar] { width: 100%; animation: none; opacity: .4; }
@@ -257,8 +256,6 @@
     }
 
     async #cancel() {
-      const { cancel } = this.#parts;
-      cancel.disabled = true;
       this.#note = "";
       try {
         const response = await this.#fetch("/cancel", {}, {}, "POST");
@@ -269,7 +266,6 @@
       } catch {
         this.#note = this.#text("cancel-failed");
       }
-      cancel.disabled = false;
       this.#render();
     }
 
@@ -344,9 +340,8 @@
         const [name, per] = rate < 1 ? ["rate-slow", rate * 60] : ["rate", rate];
         say(name, { rate: this.#number(per, { maximumSignificantDigits: 3 }) });
       }
-      if (runs && typeof eta === "number") {
-        say("left", { time: span(Math.max(eta - (performance.now() - this.#received) / 1000, 0)) });
-      }
+      const left = eta - (performance.now() - this.#received) / 1000;
+      if (runs && left >= 1) say("left", { time: span(left) });
       if (attempt > 1 || (waits && attempt)) say("attempt", { attempt });
 
       const focused = parts.root.activeElement === parts.cancel;

@@ -11,7 +11,10 @@ import pytest
 
 from job_progress import Job, Tracker
 from job_progress.default import set_default_tracker
+from tests.cli.conftest import command
 from tests.web.faces import FACES, Face
+
+__all__ = ["command"]
 
 ADMIN = {"X-User": "admin"}
 
@@ -25,12 +28,6 @@ def _faces() -> Iterator[dict[str, Face]]:
 @pytest.fixture(params=list(FACES))
 def face(request: pytest.FixtureRequest, _faces: dict[str, Face], tracker: Tracker) -> Face:
     """Each framework in turn, serving the states of *tracker*."""
-    return _faces[request.param]
-
-
-@pytest.fixture(params=["starlette"])
-def asgi(request: pytest.FixtureRequest, _faces: dict[str, Face], tracker: Tracker) -> Face:
-    """The ASGI application alone."""
     return _faces[request.param]
 
 

@@ -14,7 +14,8 @@ import schemathesis
 from hypothesis import HealthCheck, settings
 
 from job_progress import Job, JobState, Tracker
-from job_progress.web import Links, create_app, links as links_module, site
+from job_progress.web import Links, create_app, site
+from job_progress.web import links as links_module
 from job_progress.web.openapi import openapi_document
 from tests.web.faces import SECRET
 

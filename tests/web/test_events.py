@@ -32,19 +32,18 @@ def streamer(face: Face, admin: httpx.Client) -> httpx.Client:
 
 def test_states_come_until_the_end(streamer: httpx.Client, job: Job) -> None:
     """The state now, then newer ones with rising versions as ids, the final one, and `end`; then it is closed."""
-    with job.start("7") as progress:
-        with streaming(streamer, f"{named(job.name, '7')}/events") as events:
-            first = next(events)
-            assert (first.name, first.data["status"], first.data["actions"]) == (
-                "state",
-                "processing",
-                ["view", "cancel"],
-            )
-            progress.update(0.5, message="half")
-            second = next(events)
-            assert (second.data["progress"], second.data["message"]) == (0.5, "half")
-            progress.complete(result=42)
-            *others, last = events
+    with job.start("7") as progress, streaming(streamer, f"{named(job.name, '7')}/events") as events:
+        first = next(events)
+        assert (first.name, first.data["status"], first.data["actions"]) == (
+            "state",
+            "processing",
+            ["view", "cancel"],
+        )
+        progress.update(0.5, message="half")
+        second = next(events)
+        assert (second.data["progress"], second.data["message"]) == (0.5, "half")
+        progress.complete(result=42)
+        *others, last = events
     assert others[-1].data["result"] == 42
     assert (last.name, last.id) == ("end", others[-1].id)
     versions = [int(event.id) for event in (first, second, *others)]
@@ -130,8 +129,7 @@ def relock(job: Job) -> None:
         pass
     record = job.get("7")
     assert record is not None
-    from job_progress.events import Fail
-    from job_progress.events import Reported
+    from job_progress.events import Fail, Reported
 
     assert record.token is not None
     job.tracker.apply(record, Fail(record.token, Reported(), "ended"), likely_new=False)

@@ -10,23 +10,25 @@ export class Row {
     this.key = keyOf(state);
     const [module, name] = nameOf(state.job);
     this.link = element("a", { class: "name", href: addressOf(this.key) });
-    this.link.append(element("span", { class: "module" }, module), name, element("span", { class: "id" }, state.id));
+    this.link.append(element("span", { class: "module" }, module), `${name} `, element("span", { class: "id" }, state.id));
     this.sign = element("span", { class: "situation" });
     this.bar = element("span", { class: "fill" });
     this.percent = element("span", { class: "percent" });
     this.said = element("span", { class: "text" });
     this.items = element("span");
     this.speed = element("span", { class: "speed" });
-    this.took = element("td", { class: "number took" });
-    this.created = element("td", { class: "number created" });
+    // Roles are named, as some browsers forget them where a narrow page lays the cells out in another way.
+    const cell = (kind, ...children) => element("td", { class: kind, role: "cell" }, ...children);
+    this.took = cell("number took");
+    this.created = cell("number created");
     this.element = element(
       "tr",
-      {},
-      element("td", { class: "status" }, this.sign),
-      element("th", { scope: "row" }, this.link),
-      element("td", { class: "progress" }, element("span", { class: "track", "aria-hidden": "true" }, this.bar), this.percent),
-      element("td", { class: "said" }, this.said),
-      element("td", { class: "number items" }, this.items, this.speed),
+      { role: "row" },
+      cell("status", this.sign),
+      element("th", { scope: "row", role: "rowheader" }, this.link),
+      cell("progress", element("span", { class: "track", "aria-hidden": "true" }, this.bar), this.percent),
+      cell("said", this.said),
+      cell("number items", this.items, this.speed),
       this.took,
       this.created,
     );

@@ -30,7 +30,7 @@
     :host { display: block; --fill: var(--job-progress-accent, light-dark(#2f6fed, #6b9bff));
       --red: var(--job-progress-danger, light-dark(#c5322a, #ff8a80)); }
     :host([hidden]), [hidden] { display: none !important; }
-    [part~=base] { display: grid; gap: .4em; outline: none; }
+    [part~=base] { display: grid; grid-template-columns: minmax(0, 1fr); gap: .4em; outline: none; }
     [part=head], [part=foot] { display: flex; align-items: baseline; gap: 0 .6em; }
     [part=label] { font-weight: 600; }
     [part=message] { flex: 1; min-width: 0; overflow: hidden; text-overflow: ellipsis; white-space: nowrap; }
@@ -371,7 +371,7 @@
     #announce(situation, share, quarter) {
       const before = this.#said;
       const turned = situation !== before.situation;
-      if (!turned && !(quarter > before.quarter && performance.now() - before.at > 10_000)) return;
+      if (situation === "connecting" || (!turned && !(quarter > before.quarter && performance.now() - before.at > 10_000))) return;
       this.#said = { situation, quarter, at: performance.now() };
       if (!before.situation) return; // what the page shows when it opens is no news
       const words = [this.getAttribute("label"), turned ? this.#text(situation) : share, this.#parts.error.textContent];

@@ -383,7 +383,8 @@ async def test_an_execution_belongs_to_whom_its_call_names(owner: Any) -> None:
     async def aowned(number: int, user_id: int | str | None = None) -> None:
         pass
 
-    for number, (user_id, expected) in enumerate([("ada", "ada"), (7, "7"), (None, None)]):
+    cases: list[tuple[int | str | None, str | None]] = [("ada", "ada"), (7, "7"), (None, None)]
+    for number, (user_id, expected) in enumerate(cases):
         owned(number, user_id=user_id)
         await aowned(number, user_id=user_id)
         assert (final(owned, number).owner, final(aowned, number).owner) == (expected, expected)

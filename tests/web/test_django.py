@@ -110,7 +110,12 @@ def test_a_default_rule_without_users_is_warned_of() -> None:
     with override_settings(JOB_PROGRESS={}, MIDDLEWARE=[]):
         [warning] = check_settings(None)
     assert (warning.id, warning.level) == ("job_progress.W001", checks.WARNING)
-    assert check_settings in checks.registry.registry.get_checks()
+
+
+def test_the_checks_are_run_with_djangos_own() -> None:
+    """`manage.py check` finds them."""
+    with override_settings(JOB_PROGRESS={"STOER": "memory://"}):
+        assert "job_progress.E001" in [message.id for message in checks.run_checks()]
 
 
 def test_the_app_configures_the_default_tracker() -> None:

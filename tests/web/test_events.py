@@ -146,7 +146,8 @@ def test_there_are_places_for_so_many(face: Face, admin: httpx.Client, job: Job)
     with ExitStack() as streams, httpx.Client(base_url=admin.base_url, headers=ADMIN, timeout=60) as other:
         threads = []
         if face.streams:
-            eventually(lambda: other.get(f"{path}?wait=0.01&after_version={state.version}").status_code == 200)
+            briefest = f"{path}?wait=0.01&after_version={state.version}"
+            eventually(lambda: other.get(briefest).status_code == 200)
             open_ones = [streams.enter_context(streaming(admin, f"{path}/events")) for _ in range(PLACES)]
             assert [next(events).name for events in open_ones] == ["state"] * PLACES
         else:
@@ -163,7 +164,8 @@ def test_there_are_places_for_so_many(face: Face, admin: httpx.Client, job: Job)
     job.lock("7")
     state = job.get("7")
     assert state is not None
-    eventually(lambda: admin.get(f"{path}?wait=0.1&after_version={state.version}").status_code == 200)
+    brief = f"{path}?wait=0.1&after_version={state.version}"
+    eventually(lambda: admin.get(brief).status_code == 200)
 
 
 def wait_at(url: str) -> None:

@@ -28,10 +28,11 @@ COMMANDS = {
 def page(request: pytest.FixtureRequest, sqlite_url: str) -> Iterator[httpx.Response]:
     """The page of an example that runs."""
     port = str(free_port())
+    environment = {name: value for name, value in os.environ.items() if name != "DJANGO_SETTINGS_MODULE"}
     process = subprocess.Popen(
         [sys.executable, *(word.replace("PORT", port) for word in COMMANDS[request.param])],
         cwd=EXAMPLES / request.param,
-        env={**os.environ, "JOB_PROGRESS_STORE": sqlite_url},
+        env={**environment, "JOB_PROGRESS_STORE": sqlite_url},
         start_new_session=True,
     )
 
@@ -41,7 +42,9 @@ def page(request: pytest.FixtureRequest, sqlite_url: str) -> Iterator[httpx.Resp
         except httpx.TransportError:
             return None
 
-    yield eventually(answer, 30)
+    shown = eventually(answer, 30)
+    assert shown is not None
+    yield shown
     os.killpg(process.pid, signal.SIGKILL)
     process.wait()
 
@@ -54,7 +57,7 @@ def test_an_example_has_a_live_bar_that_can_be_cancelled(page: httpx.Response) -
     assert bar is not None
     assert httpx.get(page.url.join(script[1])).status_code == 200
     state = page.url.join(bar[1])
-    moving = eventually(lambda: one if (one := httpx.get(state).json())["progress"] > 0 else None)
-    assert moving["actions"] == ["view", "cancel"]
+    eventually(lambda: httpx.get(state).json()["progress"] > 0)
+    assert httpx.get(state).json()["actions"] == ["view", "cancel"]
     assert httpx.post(f"{state}/cancel").status_code == 202
     eventually(lambda: httpx.get(state).json()["status"] == "cancelled")

@@ -8,7 +8,6 @@ import pytest
 
 from job_progress import JobState
 from job_progress.web import Links, Rule, allow_all, create_app
-from job_progress.web import links as links_module
 from job_progress.web.rules import Link, Question, as_rule
 from job_progress.web.ways import InThread, run
 from tests.web.faces import SECRET
@@ -38,7 +37,7 @@ def test_a_link_expires(monkeypatch: pytest.MonkeyPatch) -> None:
     """After a day, or as it was said; one that never does is valid for ever."""
     links = Links(SECRET)
     now = 1_900_000_000.0
-    monkeypatch.setattr(links_module.time, "time", lambda: now)
+    monkeypatch.setattr("job_progress.web.links.time.time", lambda: now)
     daily, brief, eternal = (links.path("a", "7", expires=expires) for expires in (86400, 60, None))
     assert links.path("a", "7") == daily
     now += 61

@@ -9,11 +9,12 @@ import subprocess
 import sys
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
 
-from job_progress import Job, Tracker
+from job_progress import Job, JobState, Tracker
 from job_progress.web import Links, allow_all, create_app, view
 from job_progress.web.asgi import App
 from job_progress.web.messages import Request
@@ -40,9 +41,12 @@ async def test_many_watchers_are_one_to_the_store(monkeypatch: pytest.MonkeyPatc
     tracker = Tracker(store)
     made: list[int] = []
     make = view.state_event
-    monkeypatch.setattr(
-        "job_progress.web.live.state_event", lambda state, *rest: (made.append(state.version), make(state, *rest))[1]
-    )
+
+    def counted(state: JobState, *rest: Any) -> bytes:
+        made.append(state.version)
+        return make(state, *rest)
+
+    monkeypatch.setattr("job_progress.web.live.state_event", counted)
     app = create_app(allow_all, tracker=tracker)
     job = Job("a", tracker=tracker)
     async with job.astart("7") as progress:

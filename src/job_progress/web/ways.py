@@ -67,11 +67,12 @@ class Way(Protocol):
 
 
 class LoopBell(Bell):
-    """A bell in an event loop: however many wait, ringing it wakes the loop once."""
+    """A bell in an event loop: however many wait, ringing it wakes the loop once, and one timer is set."""
 
     def __init__(self) -> None:
         self._loop = asyncio.get_running_loop()
-        self._waiting: set[asyncio.Future[None]] = set()
+        self._waiting: dict[asyncio.Future[None], float] = {}
+        self._alarm: asyncio.TimerHandle | None = None
 
     def ring(self) -> None:
         """Wake all who wait."""
@@ -80,21 +81,38 @@ class LoopBell(Bell):
 
     def _ring(self) -> None:
         self.rings += 1
-        for waiting in self._waiting:
-            _end(waiting)
+        waiting, self._waiting = self._waiting, {}
+        for one in waiting:
+            _end(one)
 
     async def rung(self, heard: int, timeout: float) -> None:
         """Wait for a ring."""
         if self.rings > heard:
             return
+        until = self._loop.time() + timeout
         waiting = self._loop.create_future()
-        self._waiting.add(waiting)
-        alarm = self._loop.call_later(timeout, _end, waiting)
+        self._waiting[waiting] = until
+        if self._alarm is None or until < self._alarm.when():
+            self._set_alarm(until)
         try:
             await waiting
         finally:
-            alarm.cancel()
-            self._waiting.discard(waiting)
+            self._waiting.pop(waiting, None)
+
+    def _set_alarm(self, at: float) -> None:
+        if self._alarm is not None:
+            self._alarm.cancel()
+        self._alarm = self._loop.call_at(at, self._wake_the_late)
+
+    def _wake_the_late(self) -> None:
+        self._alarm = None
+        now = self._loop.time()
+        for one, until in list(self._waiting.items()):
+            if until <= now:
+                del self._waiting[one]
+                _end(one)
+        if self._waiting:
+            self._set_alarm(min(self._waiting.values()))
 
 
 def _end(waiting: asyncio.Future[None]) -> None:

@@ -24,14 +24,15 @@ from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import HTMLResponse
 from starlette.routing import Mount, Route
+from tests.waiting import eventually
+from tests.web.browser.chromium import ARGUMENTS, chromium
 
 from job_progress import JobState, JobStatus, Tracker, clock
 from job_progress.encoding import change_to
 from job_progress.job import Job
+from job_progress.names import key_of
 from job_progress.state import Settings
 from job_progress.web import allow_all, create_app
-from tests.waiting import eventually
-from tests.web.browser.chromium import ARGUMENTS, chromium
 
 PORT = 8765
 STALLED_AFTER = 1.5
@@ -39,11 +40,13 @@ COMPONENT = """<!doctype html>
 <html lang="en"><meta charset="utf-8"><meta name="color-scheme" content="light dark">
 <link rel="icon" href="data:,"><link rel="stylesheet" href="/looks.css">
 <script type="module" src="/progress/static/job-progress.js"></script>
-<main>{bars}</main></html>"""
+<main class="light">{bars}</main><main class="dark">{bars}</main></html>"""
 LOOKS = """
-body { margin: 0; font: 15px/1.45 Inter, system-ui, sans-serif;
+body { display: grid; grid-template-columns: 1fr 1fr; margin: 0; font: 15px/1.45 Inter, system-ui, sans-serif; }
+main { display: grid; align-content: start; gap: 1rem; padding: 2rem 2.2rem;
   background: light-dark(#fff, #131417); color: light-dark(#1b1d22, #e8e9ec); }
-main { display: grid; grid-template-columns: 1fr 1fr; gap: 1.4rem 3rem; padding: 2rem 2.2rem; }
+.light { color-scheme: light; }
+.dark { color-scheme: dark; }
 """
 BARS = [
     ("shop.import", "globex", "Product import"),
@@ -142,22 +145,50 @@ def history() -> Iterator[JobState]:
     yield past(0.4, "shop.import", "initech", 0, **waiting)
     yield past(0.9, "search.reindex", "9", 0, **waiting)
     yield past(
-        3, "billing.charge", "31", 3.1, **{**unfinished, "progress": 0.4}, status=JobStatus.PENDING, attempt=2,
+        3,
+        "billing.charge",
+        "31",
+        3.1,
+        **{**unfinished, "progress": 0.4},
+        status=JobStatus.PENDING,
+        attempt=2,
         error="TimeoutError: the bank did not answer within 3 s",
     )
     yield past(
-        4, "shop.import", "acme", 41, completed=1_790, total=1_790, message="1,790 products are in the shop",
+        4,
+        "shop.import",
+        "acme",
+        41,
+        completed=1_790,
+        total=1_790,
+        message="1,790 products are in the shop",
         result={"added": 214, "changed": 1_541, "unchanged": 35},
     )
     yield past(
-        6, "shop.import", "umbrella", 12, status=JobStatus.FAILED, progress=0.31, completed=155, total=500,
-        error="ValueError: row 156 of umbrella.csv has no price", owner="ada", attempt=2,
+        6,
+        "shop.import",
+        "umbrella",
+        12,
+        status=JobStatus.FAILED,
+        progress=0.31,
+        completed=155,
+        total=500,
+        error="ValueError: row 156 of umbrella.csv has no price",
+        owner="ada",
+        attempt=2,
         meta={"source": "s3://umbrella/umbrella.csv", "rows": 500, "requested_by": "ada@example.com"},
     )
     yield past(9, "search.reindex", "8", 33, status=JobStatus.CANCELLED, progress=0.52, message="Shard 5 of 9")
     yield past(11, "report.weekly", "2030-W03", 65, message="12 pages")
     yield past(
-        13, "mail.newsletter", "6", 188, status=JobStatus.FAILED, progress=0.78, completed=7_800, total=10_000,
+        13,
+        "mail.newsletter",
+        "6",
+        188,
+        status=JobStatus.FAILED,
+        progress=0.78,
+        completed=7_800,
+        total=10_000,
         error="SMTPServerDisconnected: connection unexpectedly closed",
     )
     choose = random.Random(7)
@@ -179,7 +210,7 @@ def site(url: str) -> Iterator[None]:
     """A server with the past behind it and the jobs at work."""
     tracker = tracker_at(url)
     for state in history():
-        key = tracker._key_of(state.job, state.id)
+        key = key_of(state.job, state.id)
         tracker.store.swap([change_to(state, key, 0)])
     context = multiprocessing.get_context("spawn")
     processes = [context.Process(target=job, args=(url,)) for job in RUNNING]
@@ -188,7 +219,8 @@ def site(url: str) -> Iterator[None]:
 
     async def page(request: Request) -> HTMLResponse:
         bars = "".join(
-            f'<job-progress src="/progress/states/{job}/{id}" label="{label}"></job-progress>' for job, id, label in BARS
+            f'<job-progress src="/progress/states/{job}/{id}" label="{label}"></job-progress>'
+            for job, id, label in BARS
         )
         return HTMLResponse(COMPONENT.format(bars=bars))
 
@@ -251,10 +283,9 @@ def pictures(browser: Browser, folder: Path, *, all: bool) -> None:
             ("phone-dark", "", 390, 844, "dark"),
             ("phone-open", f"?{running}", 390, 844, "light"),
         ]
-    for scheme in ("light", "dark"):
-        with page_of(browser, "/", 1000, 400, scheme) as page:
-            sleep(3.0)
-            page.locator("main").screenshot(path=folder / f"component-{scheme}.png")
+    with page_of(browser, "/", 1000, 400) as page:
+        sleep(4.0)  # until the rates are known
+        page.locator("body").screenshot(path=folder / "component.png")
     for name, query, width, height, scheme in views:
         with page_of(browser, f"/progress/{query}", width, height, scheme) as page:
             page.wait_for_selector("html.loaded")

@@ -77,7 +77,9 @@ def test_a_job_that_waits_and_one_that_nobody_knows(page: Page, tracker: Tracker
     expect(part(bar, "status")).to_have_text("Waiting to start")
     bar.get_by_role("button", name="Cancel").click()
     expect(part(bar, "status")).to_have_text("Cancelled")
-    assert job.get(name).is_cancelled  # type: ignore[union-attr]
+    state = job.get(name)
+    assert state
+    assert state.is_cancelled
 
 
 def test_cancel_works(page: Page, work: Work, name: str) -> None:

@@ -16,7 +16,6 @@ from job_progress import JobState, JobStatus, Tracker, clock
 from job_progress.encoding import change_to
 from job_progress.job import Job
 from job_progress.names import key_of
-from tests.waiting import eventually
 from tests.web.browser.conftest import Console, NewPage, Work
 from tests.web.browser.server import Server
 
@@ -125,7 +124,12 @@ def test_search_by_id_and_job(dashboard: Open, tracker: Tracker) -> None:
 
 def test_one_in_detail(dashboard: Open, tracker: Tracker, name: str) -> None:
     """Times, attempts, owner, metadata, result and error."""
-    fields = {"owner": "ada", "attempt": 2, "meta": {"source": "s3://x", "rows": 5}, "result": {"added": 214}}
+    fields: dict[str, Any] = {
+        "owner": "ada",
+        "attempt": 2,
+        "meta": {"source": "s3://x", "rows": 5},
+        "result": {"added": 214},
+    }
     finished(tracker, name, status=JobStatus.FAILED, error="ValueError: no price", progress=0.3, **fields)
     page = dashboard()
     row(page, name).get_by_role("link").click()

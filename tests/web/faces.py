@@ -71,7 +71,6 @@ def serving_asgi(app: Any) -> Iterator[str]:
 def serving_wsgi(app: Any, *, threaded: bool = True) -> Iterator[str]:
     """The address at which a Werkzeug of its own serves *app*."""
     server = make_server("127.0.0.1", 0, app, threaded=threaded)
-    server.daemon_threads = True  # type: ignore[attr-defined]
     thread = threading.Thread(target=server.serve_forever)
     thread.start()
     try:

@@ -45,7 +45,6 @@ from job_progress.web.view import event, fragment, shown, tag_of
 from job_progress.web.ways import Way
 
 logger = logging.getLogger("job_progress")
-
 LIFE = 900.0
 """A stream lasts from half as long to so long, in seconds: then the viewer comes back, and is asked for anew."""
 NOT_FOUND_AFTER = 0.02

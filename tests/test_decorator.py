@@ -216,6 +216,8 @@ def test_an_id_that_is_none_is_an_error_at_the_call() -> None:
         ({"id": "produkt"}, TypeError, r"id='produkt' names no argument of .*refresh\(product, args, options\)"),
         ({"id": "args"}, TypeError, "names no argument"),
         ({"id": "options"}, TypeError, "names no argument"),
+        ({"owner": "nutzer"}, TypeError, r"owner='nutzer' names no argument of .*refresh\(product, args, options\)"),
+        ({"owner": 7}, TypeError, "owner= takes the name of an argument or a function"),
         ({"id": 7}, TypeError, "id= takes the name of an argument or a function"),
         ({"cancellable": 2}, ValueError, "cancellable must be"),
         ({"name": "a\nb"}, ValueError, "job name must be"),
@@ -367,3 +369,49 @@ def test_a_thread_pool_of_calls() -> None:
         thread.join()
     assert len(set(map(id, seen))) == 8
     assert {state.status for state in parallel.job.list()} == {"completed"}
+
+
+@pytest.mark.parametrize("owner", ["user_id", lambda number, user_id=None: user_id], ids=["argument", "callable"])
+async def test_an_execution_belongs_to_whom_its_call_names(owner: Any) -> None:
+    """The owner is an argument, or made of the arguments; nobody, if that is None; sync and async alike."""
+
+    @tracked(id="number", owner=owner)
+    def owned(number: int, user_id: int | str | None = None) -> None:
+        pass
+
+    @tracked(id="number", owner=owner)
+    async def aowned(number: int, user_id: int | str | None = None) -> None:
+        pass
+
+    cases: list[tuple[int | str | None, str | None]] = [("ada", "ada"), (7, "7"), (None, None)]
+    for number, (user_id, expected) in enumerate(cases):
+        owned(number, user_id=user_id)
+        await aowned(number, user_id=user_id)
+        assert (final(owned, number).owner, final(aowned, number).owner) == (expected, expected)
+
+
+def test_the_owner_of_a_lock_stays_the_owner() -> None:
+    """Whoever dispatched the job said whom it is for; a pending state without an owner gets that of the call."""
+
+    @tracked(id="number", owner="user_id")
+    def owned(number: int, user_id: str) -> None:
+        pass
+
+    owned.job.lock(1, owner="ada")
+    owned.job.mark_as_pending(2)
+    owned(1, "bob")
+    owned(2, "bob")
+    assert (final(owned, 1).owner, final(owned, 2).owner) == ("ada", "bob")
+
+
+def test_an_owner_that_can_be_none_is_an_error_at_the_call() -> None:
+    """As with an id; the function is not run."""
+    ran: list[object] = []
+
+    @tracked(owner="user")
+    def owned(user: object) -> None:
+        ran.append(user)
+
+    with pytest.raises(TypeError, match="owner must be a string"):
+        owned(object())
+    assert ran == []

@@ -6,15 +6,17 @@ import asyncio
 import threading
 import time
 from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 
-from job_progress import Job, JobState, StoreUnavailable, Tracker
+from job_progress import Job, JobState, JobStatus, StoreUnavailable, Tracker
 from job_progress import watch as watch_module
 from job_progress.stores import Store
 from job_progress.stores.contract import Subscription
 from job_progress.testing import frozen_clock
+from job_progress.watch import Watcher
 from tests.observed_store import ObservedStore
 from tests.waiting import eventually
 
@@ -291,3 +293,15 @@ async def test_a_slow_async_consumer_is_out_of_time_as_well(tracker: Tracker) ->
         await asyncio.sleep(0.1)
         with pytest.raises(TimeoutError):
             await anext(states)
+
+
+def test_an_old_snapshot_that_has_stalled_by_now_replaces_no_newer_one() -> None:
+    """A watcher's newest goes by the version first."""
+    watcher = Watcher(lambda: None)
+    long_ago, now = datetime(2020, 1, 1, tzinfo=UTC), datetime.now(UTC)
+    old = JobState(job="a", id="7", status=JobStatus.PROCESSING, version=1, heartbeat_at=long_ago)
+    new = JobState(job="a", id="7", status=JobStatus.PROCESSING, version=2, heartbeat_at=now)
+    watcher.offer(new)
+    watcher.offer(old)
+    assert old.is_stalled
+    assert watcher.newest is new

@@ -37,6 +37,7 @@ def tracked(
     *,
     name: str | None = None,
     id: str | Callable[..., object] | None = None,
+    owner: str | Callable[..., object] | None = None,
     cancellable: bool | float = False,
     ttl: float | None = None,
     tracker: Tracker | None = None,
@@ -48,6 +49,7 @@ def tracked(
     *,
     name: str | None = None,
     id: str | Callable[..., object] | None = None,
+    owner: str | Callable[..., object] | None = None,
     cancellable: bool | float = False,
     ttl: float | None = None,
     tracker: Tracker | None = None,
@@ -65,13 +67,15 @@ def tracked(
         name: The job's name; by default `module.qualname`.
         id: The name of the argument that is the id; or a function of the call's arguments that
             makes it; or nothing: then the running queue's task id, or else a fresh UUID.
+        owner: Whom an execution belongs to: the name of the argument that says so, or a function of
+            the call's arguments. `None` is nobody. What `lock` was given for the id comes first.
         cancellable: See `Job`.
         ttl: See `Job`.
         tracker: See `Job`.
         store_result: Publish what the function returns, as JSON.
 
     Raises:
-        TypeError: The function is a generator, or no function; or *id* names none of its arguments.
+        TypeError: The function is a generator, or no function; or *id* or *owner* names none of its arguments.
         ValueError: Another function has this name; or an option is out of its range.
     """
 
@@ -92,12 +96,13 @@ def tracked(
             )
         job_name = name or default_name(function)
         job = Job(job_name, cancellable=cancellable, ttl=ttl, tracker=tracker)
-        id_of = _id_maker(function, id)
+        id_of = _chooser(function, "id", id) if id is not None else _task_id
+        owner_of = _chooser(function, "owner", owner) if owner is not None else _nobody
         claim(job_name, function, tracker)
 
         @wraps(function)
         def run_tracked(*args: Any, **kwargs: Any) -> Any:
-            run = job.begin(id_of(*args, **kwargs))
+            run = job.begin(id_of(*args, **kwargs), owner_of(*args, **kwargs))
             if run is not None:
                 with running(run) as progress:
                     result = function(*args, **kwargs)
@@ -108,7 +113,7 @@ def tracked(
 
         @wraps(function)
         async def arun_tracked(*args: Any, **kwargs: Any) -> Any:
-            run = await job.abegin(id_of(*args, **kwargs))
+            run = await job.abegin(id_of(*args, **kwargs), owner_of(*args, **kwargs))
             if run is not None:
                 async with arunning(run) as progress:
                     result = await function(*args, **kwargs)
@@ -126,23 +131,30 @@ def tracked(
     return decorate if function is None else decorate(function)
 
 
-def _id_maker(function: Callable[..., Any], id: str | Callable[..., object] | None) -> Callable[..., Any]:
-    if id is None:
-        return lambda *args, **kwargs: current_task().id or uuid4()
-    if not isinstance(id, str):
-        if not callable(id):
-            raise TypeError(f"id= takes the name of an argument or a function of the arguments, not {id!r}")
-        return id
+def _task_id(*args: Any, **kwargs: Any) -> Any:
+    return current_task().id or uuid4()
+
+
+def _nobody(*args: Any, **kwargs: Any) -> None:
+    return None
+
+
+def _chooser(function: Callable[..., Any], option: str, wanted: str | Callable[..., object]) -> Callable[..., Any]:
+    """What makes the value of *option* from the arguments of a call of *function*."""
+    if not isinstance(wanted, str):
+        if not callable(wanted):
+            raise TypeError(f"{option}= takes the name of an argument or a function of the arguments, not {wanted!r}")
+        return wanted
     from inspect import Parameter, signature
 
     parameters = signature(function).parameters
     variadic = (Parameter.VAR_POSITIONAL, Parameter.VAR_KEYWORD)
-    if id not in parameters or parameters[id].kind in variadic:
-        raise TypeError(f"id={id!r} names no argument of {function.__qualname__}({', '.join(parameters)})")
+    if wanted not in parameters or parameters[wanted].kind in variadic:
+        raise TypeError(f"{option}={wanted!r} names no argument of {function.__qualname__}({', '.join(parameters)})")
 
     def argument(*args: Any, **kwargs: Any) -> Any:
         call = signature(function).bind(*args, **kwargs)
         call.apply_defaults()
-        return call.arguments[id]
+        return call.arguments[wanted]
 
     return argument

@@ -159,15 +159,18 @@ class Job:
         """`cancel`, without blocking the event loop."""
         return await in_thread(self.cancel, id)
 
-    def begin(self, id: Id) -> Run | None:
-        """Start a run that somebody else ends; see `Tracker.begin`. For wrappers: users want `start`."""
-        return self.tracker.begin(self._blank(id))
+    def begin(self, id: Id, owner: str | None = None) -> Run | None:
+        """Start a run that somebody else ends; see `Tracker.begin`. For wrappers: users want `start`.
 
-    async def abegin(self, id: Id) -> Run | None:
+        *owner* is whom it belongs to, unless that was said when the id became pending.
+        """
+        return self.tracker.begin(self._blank(id, owner))
+
+    async def abegin(self, id: Id, owner: str | None = None) -> Run | None:
         """`begin`, without blocking the event loop. If cancelled meanwhile, what has begun is ended."""
         from asyncio import CancelledError, ensure_future, shield, wait
 
-        beginning = ensure_future(in_thread(self.begin, id))
+        beginning = ensure_future(in_thread(self.begin, id, owner))
         try:
             return await shield(beginning)
         except CancelledError as cancelled:

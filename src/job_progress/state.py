@@ -111,7 +111,7 @@ class JobState(Struct, frozen=True, omit_defaults=True, kw_only=True, dict=True)
         result: What the job returned or handed out on the way, as plain JSON values.
         error: Why it failed, or why the last attempt did.
         meta: Small JSON metadata.
-        owner: Whom it belongs to, as given to `lock`.
+        owner: Whom it belongs to, as given to `lock` or said by `@tracked(owner=…)`.
         attempt: How many runs have begun, this one included.
         created_at: When it was locked, enqueued or, without either, started.
         started_at: When the latest run began.

@@ -7,6 +7,7 @@ import os
 import re
 from collections import deque
 from collections.abc import AsyncGenerator, Callable, Collection, Generator, Sequence
+from contextlib import AbstractContextManager
 from datetime import timedelta
 from math import inf
 
@@ -24,7 +25,7 @@ from job_progress.state import USUAL, JobState, JobStatus, Settings, microsecond
 from job_progress.stores import DEFAULT_URL, Query, Store, open_store
 from job_progress.threads import in_thread
 from job_progress.transitions import Refused, describe, transition
-from job_progress.watch import Hub
+from job_progress.watch import Hub, Watcher
 
 logger = logging.getLogger("job_progress")
 
@@ -56,6 +57,7 @@ class Tracker:
             twice the heartbeat.
         max_result_bytes: The size that a result, and all metadata of a state, may have as JSON.
         key: Makes the key of a state from its job and id, for ids that are unique across jobs.
+        show_error: Makes what viewers in the web are shown of a state's error; by default its own text.
 
     Raises:
         ValueError: A setting is out of its range, or the URL is wrong.
@@ -75,6 +77,7 @@ class Tracker:
         stalled_after: float = 30.0,
         max_result_bytes: int = MAX_RESULT_BYTES,
         key: Callable[[str, str], str] = key_of,
+        show_error: Callable[[JobState], str] | None = None,
     ) -> None:
         for name, value in (
             ("ttl", ttl),
@@ -100,6 +103,7 @@ class Tracker:
         self.settings = Settings(**{name: value for name, value in given.items() if value != getattr(USUAL, name)})
         self.max_result_bytes = max_result_bytes
         self.claimed: dict[str, tuple[str, str]] = {}  # the names of its jobs, and who bears them
+        self.show_error = show_error
         self._key = key
         outage = Outage(self.store)
         self.reporter = Reporter(self.store, flush_interval, heartbeat, outage)
@@ -337,6 +341,10 @@ class Tracker:
         )
         self.reporter.add(run)
         return run
+
+    def watching(self, job: str, id: str, notify: Callable[[], object]) -> AbstractContextManager[Watcher]:
+        """Inside a `with`: what holds the newest snapshot, and calls *notify*, from any thread, when there is one."""
+        return self._hub.watching(self._key_of(job, id), notify)
 
     def _key_of(self, job: str, id: str) -> str:
         key = self._key(check_name(job, "job name"), check_name(id, "id"))

@@ -114,6 +114,7 @@ def run_again(state: JobState, event: Start, now: datetime) -> Fields:
     """The next attempt of the same life."""
     return {
         "settings": event.blank.settings,
+        "owner": event.blank.owner if state.owner is None else state.owner,
         "token": event.token,
         "attempt": state.attempt + 1,
         "started_at": now,

@@ -29,7 +29,7 @@ class Watcher:
     def offer(self, state: JobState) -> None:
         """Keep *state* if it is newer, or the same and by now stalled."""
         newest, stalled = self.newest, state.is_stalled
-        if newest is None or state.version > newest.version or (stalled and not self._stalled):
+        if newest is None or (newest.version, self._stalled) < (state.version, stalled):
             self.newest, self._stalled = state, stalled
             self._notify()
 

@@ -17,11 +17,11 @@ ROOT = Path(__file__).parents[2]
 
 
 class Child:
-    """Runs `body(*arguments)`, a function of `tests.processes.bodies`, in a new interpreter."""
+    """Runs `body(*arguments)`, a function of a module such as `tests.processes.bodies`, in a new interpreter."""
 
     def __init__(self, body: Callable[..., None], *arguments: object) -> None:
         self._process = subprocess.Popen(
-            [sys.executable, "-m", "tests.processes.bodies", body.__name__, *map(str, arguments)],
+            [sys.executable, "-m", body.__module__, body.__name__, *map(str, arguments)],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             bufsize=0,

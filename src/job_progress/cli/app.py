@@ -252,6 +252,32 @@ def prune(
 
 
 @app.command()
+def serve(
+    host: Annotated[str, typer.Option(metavar="ADDRESS", help="Where to listen; 0.0.0.0 is everywhere.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(min=0, max=65535, help="0 is a free one.")] = 8000,
+) -> None:
+    """Serve the dashboard: all jobs live, in a browser.
+
+    It prints an address with a new key in it, which alone lets a browser in.
+
+    Example: `job-progress serve --port 0`
+    """
+    try:
+        from job_progress.cli.serve import listen
+        from job_progress.cli.serve import serve as serve_on
+    except ModuleNotFoundError as error:
+        if error.name not in ("starlette", "uvicorn", "itsdangerous"):
+            raise
+        raise typer.BadParameter(f"serving needs {error.name}: pip install 'job-progress[web]'") from None
+    try:
+        listening = listen(host, port)
+    except OSError as error:
+        raise typer.BadParameter(f"cannot listen on {host}, port {port}: {error.strerror or error}") from None
+    with listening:
+        serve_on(listening)
+
+
+@app.command()
 def doctor(context: typer.Context) -> int:
     """Check the store: which it is, whether it answers, how fast, and what should be put right.
 

@@ -1,0 +1,129 @@
+"""The ASGI face: for Starlette, FastAPI, and whatever else speaks ASGI."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+from contextlib import aclosing
+from typing import Any
+from urllib.parse import quote
+
+from starlette.requests import Request as StarletteRequest
+from starlette.responses import Response as StarletteResponse
+from starlette.responses import StreamingResponse
+from starlette.types import Receive, Scope, Send
+
+from job_progress.default import default_tracker
+from job_progress.tracker import Tracker
+from job_progress.web.messages import Request, Response
+from job_progress.web.site import Site
+from job_progress.web.ways import InLoop
+
+LOOK_FOR_SHUTDOWN = 0.25
+"""Seconds between two looks at whether the server wants to stop while streams keep it from it."""
+
+
+class App:
+    """An ASGI application: run it, or mount it. Made by `create_app`."""
+
+    def __init__(self, site: Site) -> None:
+        self.site = site
+        self._guards: dict[asyncio.AbstractEventLoop, asyncio.Task[None]] = {}
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer one request."""
+        if scope["type"] == "lifespan":
+            await self._live(receive, send)
+        elif scope["type"] == "websocket":
+            await receive()
+            await send({"type": "websocket.close", "code": 1000})
+        else:
+            request = StarletteRequest(scope, receive)
+            response = await self.site.answer(_request_of(request))
+            await self._face_of(response)(scope, receive, send)
+
+    def close(self) -> None:
+        """End all streams; a server that is stopping does so by itself."""
+        self.site.close()
+
+    async def _live(self, receive: Receive, send: Send) -> None:
+        await receive()
+        await send({"type": "lifespan.startup.complete"})
+        await receive()
+        self.close()
+        await send({"type": "lifespan.shutdown.complete"})
+
+    def _face_of(self, response: Response) -> StarletteResponse:
+        headers = dict(response.headers)
+        if response.stream is None:
+            return StarletteResponse(response.body, response.status, headers)
+        self._guard()
+        return _Stream(response, headers)
+
+    def _guard(self) -> None:
+        loop = asyncio.get_running_loop()
+        if loop not in self._guards:
+            self._guards[loop] = loop.create_task(self._end_with_server(loop))
+
+    async def _end_with_server(self, loop: asyncio.AbstractEventLoop) -> None:
+        """Close when uvicorn wants to stop: it tells no application so before the streams have ended."""
+        try:
+            while self.site.watchers:
+                await asyncio.sleep(LOOK_FOR_SHUTDOWN)
+                if _server_stops():
+                    self.close()
+        finally:
+            del self._guards[loop]
+
+
+class _Stream(StreamingResponse):
+    def __init__(self, response: Response, headers: dict[str, str]) -> None:
+        self._response = response
+        super().__init__(response.stream or (), response.status, headers)
+
+    async def stream_response(self, send: Send) -> None:
+        stream = self._response.stream
+        assert stream is not None  # noqa: S101 - for type checkers
+        async with aclosing(stream):
+            await send({"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers})
+            await send({"type": "http.response.body", "body": self._response.body, "more_body": True})
+            async for piece in stream:
+                await send({"type": "http.response.body", "body": piece, "more_body": True})
+        await send({"type": "http.response.body", "body": b"", "more_body": False})
+
+
+def _server_stops() -> bool:
+    server = getattr(signal.getsignal(signal.SIGTERM), "__self__", None)
+    return bool(getattr(server, "should_exit", False))
+
+
+def _request_of(request: StarletteRequest) -> Request:
+    scope: Scope = request.scope
+    path, root = scope["path"], scope.get("root_path", "")
+    below = path.removeprefix(root) if f"{path}/".startswith(f"{root}/") else path
+    raw_path = scope.get("raw_path")
+    return Request(
+        method=scope["method"],
+        path=below,
+        raw_path=None if raw_path is None else raw_path.decode("latin-1").partition("?")[0],
+        mount=quote(root.rstrip("/")),
+        query=scope["query_string"].decode("latin-1"),
+        headers=request.headers,
+        native=request,
+    )
+
+
+def create_app(authorize: Any, *, tracker: Tracker | None = None, max_watchers: int = 10_000) -> App:
+    """The live view as an ASGI application: run it by itself, or mount it in Starlette or FastAPI.
+
+    Args:
+        authorize: Who may see and cancel what: `Links`; or a function of the request (Starlette's), the
+            action (`"view"`, `"cancel"` or `"list"`) and the state (`None` for the list, and for what is
+            unknown), sync or async; or several of these combined with `|`; or `allow_all`.
+        tracker: Whose states to serve; by default the default tracker, whichever that is by then.
+        max_watchers: So many streams and held-back answers at a time; more are sent away with 503.
+
+    Raises:
+        TypeError: *authorize* is missing, or no rule.
+    """
+    return App(Site(authorize, lambda: tracker or default_tracker(), InLoop(), max_watchers))

@@ -1,0 +1,65 @@
+"""The one view behind all URLs."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import aclosing
+from urllib.parse import quote
+
+from asgiref.sync import sync_to_async
+from django.core.handlers.asgi import ASGIRequest
+from django.core.handlers.wsgi import WSGIRequest
+from django.http import HttpRequest, HttpResponse, StreamingHttpResponse
+from django.http.response import HttpResponseBase
+from django.views.decorators.csrf import csrf_exempt
+
+from job_progress.web.django.conf import loop_site, thread_site
+from job_progress.web.messages import Request, Response
+from job_progress.web.ways import run
+from job_progress.web.wsgi import raw_path_of
+
+
+@csrf_exempt  # the core refuses requests from other sites, and needs no cookie for that
+async def live_view(request: HttpRequest, path: str = "") -> HttpResponseBase:
+    """Answer *request*; *path* is what follows the mount."""
+    if isinstance(request, ASGIRequest):
+        raw_path = request.scope.get("raw_path")
+        sent = None if raw_path is None else raw_path.decode("latin-1").partition("?")[0]
+        return _response_of(await loop_site().answer(_request_of(request, path, sent)))
+    # Django has put this into a loop, and in this thread the rules may touch no database.
+    return await sync_to_async(_answer_in_thread, thread_sensitive=True)(request, path)
+
+
+def _answer_in_thread(request: HttpRequest, path: str) -> HttpResponseBase:
+    environ = request.environ if isinstance(request, WSGIRequest) else {}
+    site = thread_site(threaded=bool(environ.get("wsgi.multithread")))
+    return _response_of(run(site.answer(_request_of(request, path, raw_path_of(environ)))))
+
+
+def _request_of(request: HttpRequest, path: str, raw_path: str | None) -> Request:
+    return Request(
+        method=request.method or "",
+        path="/" + path,
+        raw_path=raw_path,
+        mount=quote(request.path.removesuffix(path).rstrip("/")),
+        query=request.META.get("QUERY_STRING", ""),
+        headers={name.lower(): value for name, value in request.headers.items()},
+        native=request,
+    )
+
+
+def _response_of(response: Response) -> HttpResponseBase:
+    headers = dict(response.headers)
+    if response.stream is None:
+        return HttpResponse(response.body, status=response.status, headers=headers)
+    # Django's compression would keep events back until enough have come; it leaves alone what has an encoding.
+    headers["Content-Encoding"] = "identity"
+    return StreamingHttpResponse(_pieces(response), status=response.status, headers=headers)
+
+
+async def _pieces(response: Response) -> AsyncIterator[bytes]:
+    assert response.stream is not None  # noqa: S101 - for type checkers
+    async with aclosing(response.stream) as stream:
+        yield response.body
+        async for piece in stream:
+            yield piece

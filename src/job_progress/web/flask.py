@@ -1,0 +1,70 @@
+"""The Flask face: a blueprint."""
+
+from __future__ import annotations
+
+from typing import Any
+from urllib.parse import quote
+
+from flask import Blueprint, request
+from flask import Response as FlaskResponse
+
+from job_progress.default import default_tracker
+from job_progress.tracker import Tracker
+from job_progress.web.messages import Request
+from job_progress.web.site import Site
+from job_progress.web.ways import InThread, run
+from job_progress.web.wsgi import MAX_WATCHERS, body_of, raw_path_of
+
+
+def create_blueprint(
+    authorize: Any,
+    *,
+    tracker: Tracker | None = None,
+    max_watchers: int = MAX_WATCHERS,
+    name: str = "job_progress",
+) -> Blueprint:
+    """The live view as a blueprint, to be registered with a `url_prefix`.
+
+    On a server with threads it streams; on one without, each request is answered at once, and pages poll.
+
+    Args:
+        authorize: Who may see and cancel what; as for `create_app`, with Flask's request.
+        tracker: Whose states to serve; by default the default tracker, whichever that is by then.
+        max_watchers: So many streams and held-back answers at a time; each takes a thread of the server.
+        name: The blueprint's, as in `url_for("job_progress.live_view", path=links.path(…))`.
+
+    Raises:
+        TypeError: *authorize* is missing, or no rule.
+    """
+    rule_and_tracker = authorize, lambda: tracker or default_tracker()
+    sites = {
+        threaded: Site(*rule_and_tracker, InThread(streams=threaded, waits=threaded), max_watchers)
+        for threaded in (True, False)
+    }
+    blueprint = Blueprint(name, __name__)
+
+    def live_view(path: str = "") -> FlaskResponse:
+        environ = request.environ
+        site = sites[bool(environ.get("wsgi.multithread"))]
+        response = run(site.answer(_request_of(path)))
+        return FlaskResponse(body_of(response), response.status, dict(response.headers))
+
+    methods = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"]
+    rules: dict[str, Any] = {"methods": methods, "provide_automatic_options": False, "merge_slashes": False}
+    blueprint.add_url_rule("/", view_func=live_view, **rules)
+    blueprint.add_url_rule("/<path:path>", view_func=live_view, **rules)
+    return blueprint
+
+
+def _request_of(path: str) -> Request:
+    environ = request.environ
+    whole = request.root_path + request.path  # the first is what the server mounts all of Flask at
+    return Request(
+        method=request.method,
+        path="/" + path,
+        raw_path=raw_path_of(environ),
+        mount=quote(whole.removesuffix(path).rstrip("/")),
+        query=environ.get("QUERY_STRING", ""),
+        headers={name.lower(): value for name, value in request.headers.items()},
+        native=request,
+    )

@@ -1,0 +1,41 @@
+"""What the headers of a request say."""
+
+from __future__ import annotations
+
+from urllib.parse import urlsplit
+
+from job_progress.web.messages import Request
+
+MAX_BODY = 65_536
+"""No body is read at all; who announces a larger one is sent away."""
+
+
+def announced(request: Request) -> int:
+    """The length of the body, in bytes; too large a one, if it is no number."""
+    length = request.headers.get("content-length") or "0"
+    return int(length) if length.isascii() and length.isdigit() and len(length) < 19 else MAX_BODY + 1
+
+
+def has(request: Request, tag: str) -> bool:
+    """Does the viewer have what *tag* stands for already?"""
+    tags = request.headers.get("if-none-match", "")
+    return tag.removeprefix("W/") in [one.strip().removeprefix("W/") for one in tags.split(",")[:10]]
+
+
+def wants_html(request: Request) -> bool:
+    """Would HTML be rather had than JSON?"""
+    accept = request.headers.get("accept", "")
+    html, json = accept.find("text/html"), accept.find("application/json")
+    return html >= 0 and (json < 0 or html < json)
+
+
+def is_foreign(request: Request) -> bool:
+    """Does the request come from a page of another origin? Browsers say so, and what is no browser carries no cookies.
+
+    `Sec-Fetch-Site` comes first: no page can set it, and it is right behind proxies that change the host.
+    """
+    fetched_from = request.headers.get("sec-fetch-site")
+    if fetched_from is not None:
+        return fetched_from != "same-origin"
+    origin = request.headers.get("origin")
+    return origin is not None and urlsplit(origin).netloc.lower() != request.headers.get("host", "").lower()

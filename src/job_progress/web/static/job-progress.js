@@ -1,0 +1,383 @@
+// <job-progress src="…/s/token">: a live bar of one job, with a cancel button for who may.
+//
+// Attributes  src, label, and text-… for each of TEXTS. Property: state, the newest one as JSON.
+// Events      job-progress:state for each newer state; at the end job-progress:completed, :failed or :cancelled.
+// Looks       the CSS variables and ::part names below; also ::part(base failed), or whatever the situation is.
+{
+  const TEXTS = {
+    label: "Progress",
+    connecting: "Connecting…",
+    reconnecting: "Connection lost, trying again…",
+    unknown: "Nothing is known of this job yet",
+    pending: "Waiting to start",
+    processing: "Running",
+    stalled: "No sign of life",
+    cancelling: "Cancelling…",
+    retrying: "Waiting to try again",
+    completed: "Done",
+    failed: "Failed",
+    cancelled: "Cancelled",
+    cancel: "Cancel",
+    "cancel-failed": "It could not be cancelled",
+    items: "{completed} of {total}",
+    rate: "{rate}/s",
+    "rate-slow": "{rate}/min",
+    left: "{time} left",
+    attempt: "attempt {attempt}",
+  };
+
+  const STYLE = `
+    :host { display: block; --fill: var(--job-progress-accent, light-dark(#2f6fed, #6b9bff));
+      --red: var(--job-progress-danger, light-dark(#c5322a, #ff8a80)); }
+    :host([hidden]), [hidden] { display: none !important; }
+    [part~=base] { display: grid; grid-template-columns: minmax(0, 1fr); gap: .4em; outline: none; }
+    [part=head], [part=foot] { display: flex; align-items: baseline; gap: 0 .6em; }
+    [part=label] { font-weight: 600; }
+    [part=message] { flex: 1; min-width: 0; overflow: hidden; text-overflow: ellipsis; white-space: nowrap; }
+    [part=details], :not([hidden]) ~ [part=message] { color: color-mix(in srgb, currentColor 72%, transparent); }
+    [part=percent] { margin-inline-start: auto; }
+    [part=percent], [part=details] { font-variant-numeric: tabular-nums; }
+    [part=track] { height: var(--job-progress-height, .5em); border-radius: var(--job-progress-radius, 1em);
+      overflow: hidden; background: var(--job-progress-track, color-mix(in srgb, currentColor 13%, transparent)); }
+    [part=bar] { height: 100%; border-radius: inherit; background: var(--fill);
+      transition: width .3s ease-out, background-color .3s; }
+    [part=foot] { flex-wrap: wrap; font-size: .875em; min-height: 1.75em; }
+    [part=details] { flex: 1; }
+    [part=error] { flex-basis: 100%; overflow-wrap: anywhere; white-space: pre-line; color: var(--red); }
+    [part=cancel] { font: inherit; color: inherit; padding: 0 .7em; border-radius: .5em; cursor: pointer;
+      background: none; border: 1px solid color-mix(in srgb, currentColor 30%, transparent); }
+    [part=cancel]:hover { background: color-mix(in srgb, currentColor 13%, transparent); }
+    [part=live] { position: absolute; width: 1px; height: 1px; overflow: hidden; clip-path: inset(50%); }
+    [part~=completed] { --fill: var(--job-progress-success, light-dark(#1a8a4f, #4cc38a)); }
+    [part~=failed] { --fill: var(--red); }
+    [part~=stalled], [part~=retrying] { --fill: var(--job-progress-warning, light-dark(#b7791f, #e5b454)); }
+    [part~=cancelling], [part~=cancelled] { --fill: color-mix(in srgb, currentColor 45%, transparent); }
+    [part~=offline] [part=track] { opacity: .5; }
+    [part~=moving] [part=bar] { width: 35%; transition: none; animation: move 1.4s ease-in-out infinite alternate; }
+    @keyframes move { to { margin-inline-start: 65%; } }
+    @media (prefers-reduced-motion: reduce) {
+      [part=bar] { transition: none !important; }
+      [part~=moving] [part=bar] { width: 100%; animation: none; opacity: .4; }
+    }
+    @media (forced-colors: active) { [part=track] { border: 1px solid; } [part=bar] { background: Highlight; } }
+  `;
+
+  // All tabs of a browser together have six connections to an origin over HTTP/1: bars that held one each
+  // would lock the page's other requests out. Those without a connection ask now and then.
+  const [page] = performance.getEntriesByType("navigation");
+  const MOST_HELD = /^h[23]/.test(page?.nextHopProtocol) ? 50 : 3;
+  const FIRST_NEWS = 5_000; // ms; a stream that brings nothing by then is held up on its way
+  const SILENCE = 40_000; // a live stream has a comment every 15 s, and a long poll is answered after 25 s
+  const BLOCKED_FOR = 300_000;
+  const LONGEST_PAUSE = 30_000;
+  const ENDS = ["completed", "failed", "cancelled"];
+
+  const alive = new Set();
+  let held = 0;
+  let blockedUntil = 0;
+  let style;
+
+  const wake = () => alive.forEach((bar) => bar.turn.abort("woken"));
+  document.addEventListener("visibilitychange", wake);
+  addEventListener("online", wake);
+
+  const span = (seconds) => {
+    const sizes = [seconds / 86400, (seconds / 3600) % 24, (seconds / 60) % 60, seconds % 60];
+    const [days, hours, minutes, rest] = sizes.map((size) => String(Math.floor(size)));
+    const short = `${days > 0 || hours > 0 ? `${hours}:${minutes.padStart(2, 0)}` : minutes}:${rest.padStart(2, 0)}`;
+    return days > 0 ? `${days} d ${short}` : short;
+  };
+
+  const check = (response) => {
+    const { status } = response;
+    if (status === 200) return response;
+    throw Object.assign(new Error(status), { status, pause: 1000 * response.headers.get("Retry-After") });
+  };
+
+  class JobProgress extends HTMLElement {
+    static observedAttributes = ["src", "label", "lang", ...Object.keys(TEXTS).map((name) => `text-${name}`)];
+
+    state = null;
+    turn = null; // aborts what it waits for now
+    #life = null; // of one connection: what belongs to an earlier one finds another here
+    #trouble = "connecting";
+    #note = "";
+    #said = {};
+    #parts = null;
+    #received = 0;
+    #pause = 0;
+    #clock = 0;
+
+    get src() {
+      return this.getAttribute("src");
+    }
+
+    set src(address) {
+      this.setAttribute("src", address);
+    }
+
+    connectedCallback() {
+      if (!this.#parts) this.#build();
+      this.#start();
+    }
+
+    disconnectedCallback() {
+      // An element that is only moved to another place comes back at once, and keeps its connection.
+      setTimeout(() => this.isConnected || this.#stop());
+    }
+
+    attributeChangedCallback(name, before, after) {
+      if (!this.#parts || before === after) return;
+      if (name === "src") {
+        this.#stop();
+        this.state = null;
+        this.#trouble = "connecting";
+        this.#note = "";
+        this.#said = {};
+      }
+      this.#start();
+    }
+
+    #start() {
+      this.#render();
+      if (this.#life || !this.isConnected || !this.src || ENDS.includes(this.state?.status)) return;
+      alive.add(this);
+      this.#live((this.#life = {}));
+    }
+
+    #stop() {
+      alive.delete(this);
+      this.#life = null;
+      this.turn?.abort("stopped");
+      clearTimeout(this.#clock);
+    }
+
+    #accept(state) {
+      const before = this.state;
+      if (before && (state.version < before.version || ENDS.includes(before.status))) return;
+      state.actions ??= before?.actions ?? [];
+      this.state = state;
+      this.#received = performance.now();
+      this.#trouble = "";
+      const ended = ENDS.includes(state.status);
+      if (ended) this.#stop();
+      this.#render();
+      if (before?.version === state.version && before.is_stalled === state.is_stalled) return;
+      for (const event of ended ? ["state", state.status] : ["state"]) {
+        this.dispatchEvent(new CustomEvent(`job-progress:${event}`, { detail: state, bubbles: true, composed: true }));
+      }
+    }
+
+    async #live(life) {
+      for (let failures = 0; this.#life === life; ) {
+        const { signal } = (this.turn = new AbortController());
+        let pause = 0;
+        try {
+          pause = await this.#ask(this.turn);
+          failures = 0;
+        } catch (error) {
+          if (this.#life !== life) return;
+          if (signal.reason === "blocked") blockedUntil = Date.now() + BLOCKED_FOR;
+          else if (signal.reason !== "woken") {
+            const backoff = Math.min(1000 * 2 ** failures++, LONGEST_PAUSE) * (0.5 + Math.random() / 2);
+            pause = Math.max(backoff, error.pause || 0);
+            this.#trouble = error.status === 404 && !this.state ? "unknown" : "reconnecting";
+            this.#render();
+          }
+        }
+        if (pause && !signal.aborted) {
+          await new Promise((resume) => {
+            setTimeout(resume, pause);
+            signal.onabort = resume;
+          });
+        }
+      }
+    }
+
+    // One request, for however long it lasts. Returns the milliseconds until the next.
+    async #ask(turn) {
+      const holds = !document.hidden && held < MOST_HELD; // a tab that nobody looks at holds no connection
+      const streams = holds && Date.now() >= blockedUntil;
+      let timer;
+      const within = (time, reason) => {
+        clearTimeout(timer);
+        timer = setTimeout(() => turn.abort(reason), time);
+      };
+      held += holds;
+      try {
+        if (!streams) {
+          within(SILENCE, "silent");
+          return await this.#poll(turn, holds);
+        }
+        within(FIRST_NEWS, "blocked");
+        return await this.#stream(turn, () => within(SILENCE, "silent"));
+      } finally {
+        clearTimeout(timer);
+        held -= holds;
+      }
+    }
+
+    async #stream(turn, heard) {
+      const response = await this.#fetch("/events", turn);
+      if (response.status === 501) {
+        blockedUntil = Infinity;
+        return 0;
+      }
+      const reader = check(response).body.pipeThrough(new TextDecoderStream()).getReader();
+      for (let text = ""; ; ) {
+        const { value, done } = await reader.read();
+        if (done) return 300 + 700 * Math.random(); // not all at the same moment, when a server stops
+        heard();
+        const events = (text + value).split(/\r?\n\r?\n/);
+        text = events.pop();
+        for (const event of events) {
+          const state = JSON.parse(/(?:^|\n)data:([^\r\n]*)/.exec(event)?.[1] ?? "{}");
+          if (state.version) this.#accept(state);
+        }
+      }
+    }
+
+    async #poll(turn, holds) {
+      const { version } = this.state ?? {};
+      const began = performance.now();
+      const response = await this.#fetch("", turn, holds && version ? { wait: 25, after_version: version } : {});
+      this.#accept(await check(response).json());
+      const news = this.state.version !== version;
+      if (holds) return news ? 500 : performance.now() - began < 1000 ? 1500 : 0;
+      const shortest = document.hidden ? 5000 : Math.max(1000, 30 * alive.size);
+      return (this.#pause = news ? shortest : Math.min(Math.max(this.#pause * 1.5, shortest), 5000));
+    }
+
+    #fetch(path, { signal }, query = {}, method = "GET") {
+      const address = new URL(this.src, document.baseURI);
+      address.pathname = address.pathname.replace(/\/$/, "") + path;
+      for (const name in query) address.searchParams.set(name, query[name]);
+      return fetch(address, { method, signal, headers: { Accept: "application/json" }, cache: "no-store" });
+    }
+
+    async #cancel() {
+      this.#note = "";
+      try {
+        const response = await this.#fetch("/cancel", {}, {}, "POST");
+        const answer = await response.json();
+        if (!response.ok) this.#note = (response.status === 409 && answer.error) || this.#text("cancel-failed");
+        const state = response.ok ? answer : answer.state;
+        if (state) this.#accept(state);
+      } catch {
+        this.#note = this.#text("cancel-failed");
+      }
+      this.#render();
+    }
+
+    #build() {
+      if (!style) (style = new CSSStyleSheet()).replaceSync(STYLE);
+      const root = this.attachShadow({ mode: "open" });
+      root.adoptedStyleSheets = [style];
+      this.#parts = { root };
+      const make = (parent, names, tag = "span") => {
+        for (const name of names.split(" ")) {
+          const part = (this.#parts[name] = document.createElement(tag));
+          part.setAttribute("part", name);
+          this.#parts[parent].append(part);
+        }
+      };
+      make("root", "base", "div");
+      make("base", "head track foot live", "div");
+      make("head", "label status message percent");
+      make("track", "bar", "div");
+      make("foot", "details");
+      make("foot", "cancel", "button");
+      make("foot", "error");
+      const { base, track, cancel, live } = this.#parts;
+      base.tabIndex = -1;
+      track.role = "progressbar";
+      live.role = "status";
+      cancel.type = "button";
+      cancel.onclick = () => this.#cancel();
+    }
+
+    #text(name, values) {
+      const text = this.getAttribute(`text-${name}`) ?? TEXTS[name];
+      return text.replace(/\{(\w+)\}/g, (_, key) => values[key]);
+    }
+
+    #number(value, options) {
+      const lang = this.closest("[lang]")?.lang;
+      try {
+        return value.toLocaleString(lang || [], options);
+      } catch {
+        return value.toLocaleString([], options); // there is no such language
+      }
+    }
+
+    #render() {
+      const { state } = this;
+      const parts = this.#parts;
+      const put = (name, text, hidden = !text) => {
+        if (parts[name].textContent !== text) parts[name].textContent = text;
+        parts[name].hidden = hidden;
+      };
+      const { status, percent, completed, total, rate, eta, attempt, message } = state ?? {};
+      const waits = status === "pending";
+      const situation =
+        (!state && this.#trouble) ||
+        (state.is_stalled && "stalled") ||
+        (state.is_cancelling && "cancelling") ||
+        (waits && attempt ? "retrying" : status);
+      const runs = ["processing", "cancelling"].includes(situation);
+      const wrong = ["failed", "retrying"].includes(situation);
+      const known = state && !waits && percent !== null;
+      const moves = (runs && !known) || situation === "connecting";
+      const label = this.getAttribute("label") ?? "";
+      const share = known ? this.#number(percent / 100, { style: "percent" }) : "";
+
+      const details = [];
+      const say = (name, values) => details.push(this.#text(name, values));
+      const count = typeof completed === "number" && this.#number(completed);
+      if (typeof total === "number" && count) say("items", { completed: count, total: this.#number(total) });
+      else if (count) details.push(count);
+      if (runs && rate) {
+        const [name, per] = rate < 1 ? ["rate-slow", rate * 60] : ["rate", rate];
+        say(name, { rate: this.#number(per, { maximumSignificantDigits: 3 }) });
+      }
+      const left = eta - (performance.now() - this.#received) / 1000;
+      if (runs && left >= 1) say("left", { time: span(left) });
+      if (attempt > 1 || (waits && attempt)) say("attempt", { attempt });
+
+      const focused = parts.root.activeElement === parts.cancel;
+      parts.base.setAttribute("part", `base ${situation}${moves ? " moving" : ""}${this.#trouble ? " offline" : ""}`);
+      put("label", label);
+      put("status", situation === "processing" && message ? "" : this.#text(situation));
+      put("message", (!wrong && message) || "");
+      put("percent", share);
+      put("details", state && this.#trouble ? this.#text(this.#trouble) : details.join(" · "), false);
+      put("error", this.#note || (wrong && state.error) || "");
+      const may = state?.can_be_cancelled && !state.is_cancelling && state.actions.includes("cancel");
+      put("cancel", this.#text("cancel"), !may);
+      if (focused && !may) parts.base.focus(); // so that who uses the keyboard does not lose the place
+
+      parts.bar.style.width = moves ? "" : `${known ? state.progress * 100 : 0}%`;
+      parts.track.ariaLabel = label || this.#text("label");
+      parts.track.ariaValueNow = known ? percent : null;
+      const words = [parts.status.textContent || message, share || details[0]];
+      parts.track.ariaValueText = words.filter(Boolean).join(", ");
+      this.#announce(situation, share, Math.floor(percent / 25));
+
+      clearTimeout(this.#clock);
+      if (this.#life && eta) this.#clock = setTimeout(() => this.#render(), 1000); // it goes on between reports
+    }
+
+    // A screen reader hears of a new situation, and of each quarter, but not of each report.
+    #announce(situation, share, quarter) {
+      const before = this.#said;
+      const turned = situation !== before.situation;
+      if (situation === "connecting" || (!turned && !(quarter > before.quarter && performance.now() - before.at > 10_000))) return;
+      this.#said = { situation, quarter, at: performance.now() };
+      if (!before.situation) return; // what the page shows when it opens is no news
+      const words = [this.getAttribute("label"), turned ? this.#text(situation) : share, this.#parts.error.textContent];
+      this.#parts.live.textContent = words.filter(Boolean).join(", ");
+    }
+  }
+
+  if (!customElements.get("job-progress")) customElements.define("job-progress", JobProgress);
+}

@@ -1,0 +1,50 @@
+"""What the faces of WSGI frameworks have in common."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from job_progress.web.messages import Response, Stream
+from job_progress.web.ways import run
+
+MAX_WATCHERS = 16
+"""By default: each watcher takes one of the server's threads, and these are few."""
+
+
+def raw_path_of(environ: Mapping[str, Any]) -> str | None:
+    """The path as it was sent, from servers that tell: gunicorn, uWSGI, mod_wsgi, Werkzeug."""
+    raw = environ.get("RAW_URI") or environ.get("REQUEST_URI")
+    return raw.partition("?")[0] if isinstance(raw, str) else None
+
+
+def body_of(response: Response) -> bytes | Iterator[bytes]:
+    """The body: whole, or as it comes."""
+    return response.body if response.stream is None else _Pieces(response.body, response.stream)
+
+
+class _Pieces(Iterator[bytes]):
+    """The pieces of a stream that works in this thread, *first* before all others."""
+
+    def __init__(self, first: bytes, stream: Stream) -> None:
+        self._first = first
+        self._stream = stream
+
+    def __next__(self) -> bytes:
+        first, self._first = self._first, b""
+        try:
+            return first or run(_next(self._stream))
+        except StopAsyncIteration:
+            raise StopIteration from None
+
+    def close(self) -> None:
+        """The viewer has gone, or all was said. The server calls it."""
+        run(_close(self._stream))
+
+
+async def _next(stream: Stream) -> bytes:
+    return await anext(stream)
+
+
+async def _close(stream: Stream) -> None:
+    await stream.aclose()

@@ -160,7 +160,7 @@ def test_a_lock_races_the_end(launch: Launch, job: Job, shared_url: str, rounds:
         assert float(locker.hear()) > ended
         state = job.get(id)
         assert state
-        assert (state.status, state.progress, state.attempt, state.token) == ("pending", 0.0, 0, None)
+        assert (state.status, state.progress, state.attempt) == ("pending", 0.0, 0)
 
 
 def test_a_watcher_sees_a_run_in_another_process(launch: Launch, job: Job, shared_url: str) -> None:

@@ -6,12 +6,13 @@ VENV := .venv
 BIN := $(VENV)/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check bench screenshots clean
+.PHONY: help demo test check soak bench screenshots clean
 
 help:
 	@echo "make demo   watch the main job run, with no server"
 	@echo "make test   set up, and run the tests"
 	@echo "make check  style, types, and who may import whom"
+	@echo "make soak   the tests that take minutes for each store (SOAK_STORE=redis: for one)"
 	@echo "make bench  measure, beside peers and the raw store"
 	@echo "make screenshots  make the pictures in docs/ anew"
 	@echo "make clean  remove all that was made"
@@ -34,6 +35,9 @@ check: $(VENV)/.installed-dev
 	$(BIN)/mypy
 	$(BIN)/pyright
 	$(BIN)/lint-imports
+
+soak: $(VENV)/.installed-dev
+	$(BIN)/python -m pytest -m soak
 
 bench: $(VENV)/.installed-dev
 	$(BIN)/python -m benchmarks

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from contextlib import ExitStack
-from pathlib import Path
-from tempfile import TemporaryDirectory
+from itertools import count
 
 import pytest
 from hypothesis import HealthCheck, settings
@@ -22,8 +21,13 @@ from job_progress import Job, JobAlreadyProcessing, JobNotCancellable, Tracker
 from job_progress.errors import JobCancelled
 from job_progress.progress import Progress
 from job_progress.run import Run
+from job_progress.stores import open_store
 from job_progress.task import QueueTask, queue_task
 from job_progress.testing import frozen_clock
+from tests.clocked_store import ClockedStore
+from tests.stores.conftest import KINDS, memory_url
+
+__all__ = ["memory_url"]
 
 STALLED_AFTER = 30
 TTL = 900
@@ -37,14 +41,17 @@ class Life(RuleBasedStateMachine):
     """
 
     url = "memory://"
+    own_clock = False
+    lives = count()
 
     def __init__(self) -> None:
         super().__init__()
         self.cleanup = ExitStack()
-        folder = Path(self.cleanup.enter_context(TemporaryDirectory()))
         self.clock = self.cleanup.enter_context(frozen_clock())
         self.time = 0.0
-        self.tracker = Tracker(self.url.format(folder=folder))
+        # Each life has a prefix of its own, as if the store were new.
+        store = open_store(self.url, f"life {next(self.lives)}")
+        self.tracker = Tracker(ClockedStore(store) if self.own_clock else store)
         self.cleanup.callback(self.tracker.close)
         self.job = Job("life", cancellable=True, tracker=self.tracker)
         self.runs: list[Run] = []
@@ -192,13 +199,22 @@ class Life(RuleBasedStateMachine):
         assert state.is_locked == (self.status in ("pending", "processing") and not self.dead)
 
 
-@pytest.mark.parametrize("url", ["memory://", "sqlite:///{folder}/states.db"])
-def test_every_life_goes_as_the_model_says(url: str) -> None:
+EXAMPLES = {"memory": 150, "sqlite": 150, "redis": 60, "postgresql": 30}
+"""For the others, which are slower: 15."""
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_every_life_goes_as_the_model_says(kind: str, request: pytest.FixtureRequest) -> None:
     """Whatever the order of locks, starts, reports, ends, cancels and time, store and model agree."""
-    machine = type("Life", (Life,), {"url": url})
+    store = KINDS[kind]
+    url = request.getfixturevalue(store.url)
+    machine = type("Life", (Life,), {"url": url, "own_clock": store.own_clock})
     run_state_machine_as_test(
         machine,
         settings=settings(
-            max_examples=150, stateful_step_count=40, deadline=None, suppress_health_check=[HealthCheck.too_slow]
+            max_examples=EXAMPLES.get(kind, 15),
+            stateful_step_count=40,
+            deadline=None,
+            suppress_health_check=[HealthCheck.too_slow],
         ),
     )

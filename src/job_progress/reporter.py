@@ -83,6 +83,8 @@ class Reporter:
         """This run is over, unless its end is still to be published."""
         if run.final is None:
             self._runs.discard(run)
+            if not self._runs and not run.lost:  # nobody is left for whom the thread would find out
+                self._outage.ends("reporter")
 
     def wake(self) -> None:
         """Look at the runs now. Returns at once."""

@@ -19,7 +19,7 @@ from job_progress.encoding import MAX_RESULT_BYTES, explain, plain
 from job_progress.errors import JobCancelled
 from job_progress.events import Acknowledge, Complete, Fail, Report, Reported, Retry, RunEvent, Start
 from job_progress.pace import Pace
-from job_progress.state import JobState, Source
+from job_progress.state import JobState, Source, microseconds
 from job_progress.stores.contract import Record
 from job_progress.task import current_task
 from job_progress.transitions import Refused, transition
@@ -102,10 +102,10 @@ class Run:
         self.next_tick = 0
         self.contact = monotonic()
         self._tried = self.contact
-        self._slept = False  # for so long, since the last contact, that others may have taken this run for dead
+        self._slept_until = 0  # in the time that versions tell; see `stay_awake`
         self._pace = Pace()
         self._item_pace = Pace()
-        self._paced_count: Count | None = None
+        self._paced: tuple[float, float, int | None] | None = None  # the counting that it is the pace of
 
     # What the job reports.
 
@@ -165,8 +165,9 @@ class Run:
         speed, rate = known.speed, known.rate
         if now is not None:
             self._pace.observe(now, progress)
-            if count is not self._paced_count:
-                self._paced_count, self._item_pace = count, Pace()
+            counting = None if count is None else (count.base, count.size, count.total)
+            if counting != self._paced:
+                self._paced, self._item_pace = counting, Pace()
             self._item_pace.observe(now, completed)
             speed, rate = self._pace.per_second(), self._item_pace.per_second()
         if self.threshold != inf:
@@ -207,9 +208,7 @@ class Run:
         """
         if self.lost:
             return None
-        tried, self._tried = self._tried, monotonic()
-        if self._tried - tried > self.known.settings.stalled_after:
-            self._slept = True
+        self.stay_awake(now)
         # In this order: if the other thread publishes something newer meanwhile, the version
         # that was read here is no longer the store's, and this is decided again.
         expected, known = self.expected, self.known
@@ -227,10 +226,20 @@ class Run:
             return None
         return None if state is known else (state, expected)
 
+    def stay_awake(self, now: datetime) -> None:
+        """This process is at work on the run. If it was not for too long, others may have taken the run for dead.
+
+        That is forgotten as soon as something that was decided later is in the store.
+        """
+        tried, self._tried = self._tried, monotonic()
+        if self._tried - tried > self.known.settings.stalled_after:
+            self._slept_until = microseconds(now)
+
     def wrote(self, state: JobState) -> None:
         """The store has *state* now."""
         self.contact = monotonic()
-        self._slept = False
+        if state.version >= self._slept_until:
+            self._slept_until = 0
         self.start = None
         if state.version > self.known.version:
             self.known, self.expected = state, state.version
@@ -240,7 +249,7 @@ class Run:
         if state is None:
             # Forgotten or unreadable there: write anew what is known here, unless this process has
             # slept for so long that another run may have come and gone.
-            if self._slept or monotonic() - self._tried > self.known.settings.stalled_after:
+            if self._slept_until or monotonic() - self._tried > self.known.settings.stalled_after:
                 self.lose("the process was stopped, and the store has forgotten the run")
                 return
         elif self.start is None and state.version < self.known.version:
@@ -250,7 +259,6 @@ class Run:
             return
         else:
             self.known = state
-            self._slept = False
             if state.is_cancelling and state.token == self.token:
                 self.cancel_requested = True
         # Last: the other thread may write as soon as it sees this, and must know the above by then.

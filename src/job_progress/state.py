@@ -143,7 +143,7 @@ class JobState(Struct, frozen=True, omit_defaults=True, kw_only=True, dict=True)
 
     settings: Settings = USUAL
     token: str | None = None
-    """Of the run that may move this state; never shown."""
+    """Of the run that may move this state, or of the lock that nobody has started yet; never shown."""
     heartbeat_at: datetime | None = None
     """The run's last sign of life, by its own clock."""
     silence: float | None = None

@@ -22,7 +22,7 @@ from job_progress.outage import Outage
 from job_progress.reporter import Reporter
 from job_progress.run import Run
 from job_progress.state import USUAL, JobState, JobStatus, Settings, microseconds
-from job_progress.stores import DEFAULT_URL, Query, Store, open_store
+from job_progress.stores import DEFAULT_URL, Query, Record, Store, open_store
 from job_progress.threads import in_thread
 from job_progress.transitions import Refused, describe, transition
 from job_progress.watch import Hub, Watcher
@@ -294,14 +294,18 @@ class Tracker:
             changed = transition(state, event, clock.now())
             if changed is state:
                 return state.bound_to(self)
-            [conflict] = self.store.swap([change_to(changed, key, record.version if record else 0)])
-            if conflict is None:
+            change = change_to(changed, key, record.version if record else 0)
+            [conflict] = self.store.swap([change])
+            # What stands there may be this very change, if the client asked twice as the first answer was lost.
+            if conflict is None or conflict.current == Record(change.version, change.value):
                 return changed.bound_to(self)
             record = conflict.current
         raise StoreUnavailable(f"{blank.job} {blank.id!r} changed {ROUNDS} times while it was being changed here")
 
     def lock(self, blank: JobState) -> JobState | None:
         """The pending state that *blank* became, or `None` if the id is locked already."""
+        # A token, so that no two lock with the same words, in the same microsecond.
+        blank = structs.replace(blank, token=new_token())
         try:
             return self.apply(blank, Lock(blank), likely_new=True)
         except Refused:
@@ -315,7 +319,7 @@ class Tracker:
         Raises:
             JobAlreadyProcessing: Another run of the id is alive.
         """
-        start = Start(blank, os.urandom(8).hex())
+        start = Start(blank, new_token())
         try:
             state, missed = self.apply(blank, start, likely_new=True), None
         except Refused as refusal:
@@ -373,6 +377,11 @@ class Tracker:
         if not re.fullmatch("[0-9]{1,18}", created) or not job:
             raise ValueError(f"after= takes a JobState, or the cursor of one, not {after!r}")
         return int(created), self._key_of(unquote(job), id)
+
+
+def new_token() -> str:
+    """What tells one run or lock from all others."""
+    return os.urandom(8).hex()
 
 
 def check_positive(value: float, name: str) -> None:

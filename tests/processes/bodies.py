@@ -1,7 +1,8 @@
-"""What the other processes do: `python -m tests.processes.bodies function arguments...`; see `Child`."""
+"""What the other processes do; see `Child`."""
 
 from __future__ import annotations
 
+import logging
 import multiprocessing
 import os
 import random
@@ -14,7 +15,6 @@ import time
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import ExitStack
 from itertools import count
-from pathlib import Path
 
 from job_progress import JobCancelled, JobNotCancellable, StoreUnavailable
 from job_progress.job import Job
@@ -22,6 +22,7 @@ from job_progress.stores import Record, open_store
 from job_progress.stores.memory import MemoryStore
 from tests.processes.jobs import job_at, refuse, square
 from tests.stores.changes import change, load, swap
+from tests.waiting import eventually
 
 
 def say(line: object) -> None:
@@ -96,6 +97,45 @@ def fill_a_disk(url: str) -> None:
     say(sum(record is None for record in records))
 
 
+def run_on_a_full_disk(url: str) -> None:
+    """Run a job that reports more than there is space for, say what was logged of it, and end it when there is more."""
+    signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    logged = _logged()
+    with job_at(url).start("7") as progress:
+        progress.update(0.1).flush()
+        resource.setrlimit(resource.RLIMIT_FSIZE, (40_000, resource.RLIM_INFINITY))
+        for step in range(20):
+            progress.set(**{f"part {step}": "x" * 3000})
+            time.sleep(0.02)
+        progress.update(0.5, message="the last of many")
+        say(eventually(lambda: [line for line in logged if "until it is back" in line])[0])
+        hear()
+        resource.setrlimit(resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
+    say("ended")
+
+
+def work_as_nobody(url: str, id: str) -> None:
+    """Run *id* as a user who owns nothing, and say what was logged first."""
+    if os.geteuid() == 0:
+        os.seteuid(65534)
+    logged = _logged()
+    with job_at(url).start(id) as progress:
+        progress.update(0.5, message="by nobody")
+        say(eventually(lambda: logged)[0])
+        say("working")
+        hear()
+    say("ended")
+
+
+def _logged() -> list[str]:
+    """What is logged from now on."""
+    lines: list[str] = []
+    handler = logging.Handler()
+    handler.emit = lambda record: lines.append(record.getMessage())  # type: ignore[method-assign]
+    logging.getLogger("job_progress").addHandler(handler)
+    return lines
+
+
 def fork_next_to_a_writer(url: str) -> None:
     """Fork again and again while a thread writes; parent and children use the store."""
     store = open_store(url, "test")
@@ -168,14 +208,6 @@ def leave_a_forked_child(url: str) -> None:
 
 
 # Jobs.
-
-
-def lock_all(url: str, ids: int) -> None:
-    """Lock every id, and say which were won."""
-    job = job_at(url)
-    say("ready")
-    hear()
-    say(" ".join(f"{id}" for id in range(int(ids)) if job.lock(id) is not None))
 
 
 def work(url: str, *ids: str) -> None:
@@ -336,8 +368,3 @@ def _error_of(number: int) -> BaseException | None:
     except ValueError as error:
         return error
     return None
-
-
-if __name__ == "__main__":
-    sys.path.insert(0, str(Path.cwd()))
-    globals()[sys.argv[1]](*sys.argv[2:])

@@ -7,26 +7,28 @@ import select
 import signal
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
 from time import monotonic
 from typing import Protocol
 
 ROOT = Path(__file__).parents[2]
+DJANGO = "DJANGO_AS_IN_THE_TEST"
+"""The variable that tells Django's settings to a process that uses one of its caches."""
 
 
 class Child:
-    """Runs `body(*arguments)`, a function of a module such as `tests.processes.bodies`, in a new interpreter."""
+    """Runs `body(*arguments)`, a function of a module, in a new interpreter."""
 
     def __init__(self, body: Callable[..., None], *arguments: object) -> None:
         self._process = subprocess.Popen(
-            [sys.executable, "-m", body.__module__, body.__name__, *map(str, arguments)],
+            [sys.executable, "-m", "tests.processes.run_body", body.__module__, body.__name__, *map(str, arguments)],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             bufsize=0,
             cwd=ROOT,
-            env=_environment(measured=not body.__name__.startswith("fork_")),
+            env=_environment(measured=not body.__name__.startswith("fork_")) | _django_settings(arguments),
             start_new_session=True,  # so that what it forks ends with it
         )
         assert self._process.stdin
@@ -79,6 +81,14 @@ class Child:
 def _environment(measured: bool) -> dict[str, str]:
     # Coverage holds a lock of its own while a thread enters a file; a child forked at that moment waits for ever.
     return {name: value for name, value in os.environ.items() if measured or not name.startswith("COVERAGE_")}
+
+
+def _django_settings(arguments: Sequence[object]) -> dict[str, str]:
+    if not any(str(argument).startswith("django-cache:") for argument in arguments):
+        return {}
+    from tests.servers.django_caches import setting
+
+    return {DJANGO: setting()}
 
 
 class Launch(Protocol):

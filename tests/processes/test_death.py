@@ -2,23 +2,23 @@
 
 from __future__ import annotations
 
-import sqlite3
 import time
-from pathlib import Path
 
 import pytest
 
+from job_progress import StoreUnavailable, Tracker, clock
 from job_progress.job import Job
 from tests.processes import bodies
 from tests.processes.child import Child, Launch
+from tests.processes.conftest import on_each_engine, on_two_stores
 from tests.processes.jobs import HEARTBEAT, SLACK, STALLED_AFTER, state_of
-from tests.stores.changes import forget
+from tests.stores.changes import change, forget
 from tests.waiting import eventually
 
 
-def test_a_killed_worker_is_noticed(launch: Launch, job: Job, sqlite_url: str) -> None:
+def test_a_killed_worker_is_noticed(launch: Launch, job: Job, shared_url: str) -> None:
     """Within `stalled_after`, and not at once, its run reads as stalled; otherwise it is as the worker left it."""
-    worker = launch(bodies.work, sqlite_url, "7")
+    worker = launch(bodies.work, shared_url, "7")
     assert worker.hear() == "working"
     assert not state_of(job, "7").is_stalled
     worker.kill()
@@ -30,9 +30,9 @@ def test_a_killed_worker_is_noticed(launch: Launch, job: Job, sqlite_url: str) -
     assert (state.status, state.progress, state.is_locked, state.eta) == ("processing", 0.5, False, None)
 
 
-def test_what_becomes_of_the_dead(launch: Launch, job: Job, sqlite_url: str) -> None:
+def test_what_becomes_of_the_dead(launch: Launch, job: Job, shared_url: str) -> None:
     """An id whose worker died can be locked, cancelled, marked as pending or run again, as attempt 2."""
-    worker = launch(bodies.work, sqlite_url, "lock", "cancel", "mark", "run")
+    worker = launch(bodies.work, shared_url, "lock", "cancel", "mark", "run")
     assert worker.hear() == "working"
     worker.kill()
     eventually(lambda: all(state.is_stalled for state in job.list()), STALLED_AFTER + SLACK)
@@ -50,9 +50,10 @@ def test_what_becomes_of_the_dead(launch: Launch, job: Job, sqlite_url: str) -> 
     assert (state.status, state.attempt, state.progress) == ("completed", 2, 1.0)
 
 
-def test_one_that_dies_while_it_is_cancelled(launch: Launch, job: Job, sqlite_url: str) -> None:
+@on_each_engine
+def test_one_that_dies_while_it_is_cancelled(launch: Launch, job: Job, shared_url: str) -> None:
     """Who asked it to stop is told, in the end, that it has: by `get`, a list, and a watch."""
-    worker = launch(bodies.work, sqlite_url, "get", "list", "watch")
+    worker = launch(bodies.work, shared_url, "get", "list", "watch")
     assert worker.hear() == "working"
     for id in ("get", "list", "watch"):
         assert job.cancel(id).is_cancelling
@@ -63,25 +64,22 @@ def test_one_that_dies_while_it_is_cancelled(launch: Launch, job: Job, sqlite_ur
     assert {state.id: str(state.status) for state in job.list()} == dict.fromkeys(("get", "list", "watch"), "cancelled")
 
 
-def is_write_locked(file: Path) -> bool:
-    """Is somebody writing to an SQLite file?"""
-    connection = sqlite3.connect(file, timeout=0.0, isolation_level=None)
+def is_locked(job: Job) -> bool:
+    """Does a process that was stopped in the middle of a write keep others from writing?"""
     try:
-        connection.execute("BEGIN IMMEDIATE")
-    except sqlite3.OperationalError:
+        assert job.tracker.store.swap([change("work:7", expected=1)]) != [None]
+    except StoreUnavailable:
         return True
-    finally:
-        connection.close()
     return False
 
 
 @pytest.fixture
-def zombie(launch: Launch, job: Job, sqlite_file: Path, sqlite_url: str, request: pytest.FixtureRequest) -> Child:
+def zombie(launch: Launch, job: Job, shared_url: str, request: pytest.FixtureRequest, impatience: None) -> Child:
     """A worker that runs the body *request.param*, with id 7, and was stopped for so long that it counts as dead."""
-    child = launch(request.param, sqlite_url, "7")
+    child = launch(request.param, shared_url, "7")
     assert child.hear() == "working"
     child.stop()
-    while is_write_locked(sqlite_file):  # one that is stopped in the middle of a write keeps all others waiting
+    while is_locked(job):
         child.resume()
         time.sleep(0.001)
         child.stop()
@@ -113,6 +111,7 @@ def test_a_zombie_cannot_write(job: Job, zombie: Child, ended: bool) -> None:
     assert state_of(job, "7") == final
 
 
+@on_each_engine
 @pytest.mark.parametrize("zombie", [bodies.work], indirect=True, ids=["work"])
 @pytest.mark.parametrize("how", ["lock", "cancel", "delete"])
 def test_a_zombie_finds_its_id_locked_cancelled_or_forgotten(job: Job, zombie: Child, how: str) -> None:
@@ -132,6 +131,7 @@ def test_a_zombie_finds_its_id_locked_cancelled_or_forgotten(job: Job, zombie: C
     assert job.get("7") == before
 
 
+@on_two_stores
 @pytest.mark.parametrize("zombie", [bodies.work_with_checkpoints], indirect=True, ids=["checkpoints"])
 def test_a_zombie_is_stopped_at_its_next_checkpoint(job: Job, zombie: Child) -> None:
     """Woken up, a run that was taken over raises `JobCancelled` at a checkpoint; its process lives on."""
@@ -147,6 +147,7 @@ def test_a_zombie_is_stopped_at_its_next_checkpoint(job: Job, zombie: Child) -> 
     assert state_of(job, "7").is_completed
 
 
+@on_two_stores
 @pytest.mark.parametrize("zombie", [bodies.work], indirect=True, ids=["work"])
 def test_a_worker_that_was_stopped_and_not_missed_goes_on(job: Job, zombie: Child) -> None:
     """If nobody has taken its id, a run that was stopped for too long is alive again, and ends as usual."""
@@ -158,9 +159,10 @@ def test_a_worker_that_was_stopped_and_not_missed_goes_on(job: Job, zombie: Chil
     assert (state.status, state.attempt) == ("completed", 1)
 
 
-def test_a_watch_goes_on_over_a_takeover(launch: Launch, job: Job, sqlite_url: str) -> None:
+@on_each_engine
+def test_a_watch_goes_on_over_a_takeover(launch: Launch, job: Job, shared_url: str) -> None:
     """Watchers see the run die, and then the next attempt, up to its end."""
-    worker = launch(bodies.work, sqlite_url, "7")
+    worker = launch(bodies.work, shared_url, "7")
     assert worker.hear() == "working"
     watch = job.watch("7", timeout=20)
     assert next(watch).attempt == 1
@@ -172,3 +174,19 @@ def test_a_watch_goes_on_over_a_takeover(launch: Launch, job: Job, sqlite_url: s
     with job.start("7"):
         assert next(state for state in watch if state.attempt == 2).is_processing
     assert [str(state.status) for state in watch][-1] == "completed"
+
+
+def test_a_write_from_before_a_sleep_is_no_sign_that_nobody_came(monkeypatch: pytest.MonkeyPatch) -> None:
+    """If its answer comes after the process has woken up, a run that the store has forgotten is lost all the same."""
+    job = Job("work", tracker=Tracker("memory://", heartbeat=60.0, stalled_after=120.0))
+    run = job.begin("7")
+    assert run
+    written = run.decide(None, clock.now())
+    assert written
+    woken = time.monotonic() + 121.0
+    monkeypatch.setattr("job_progress.run.monotonic", lambda: woken)
+    assert run.decide(None, clock.now())  # by another thread, after the sleep
+    run.wrote(written[0])  # which the first has only heard of now
+    run.learn(None, None)
+    assert run.lost
+    job.tracker.close()

@@ -17,6 +17,12 @@ from tests.waiting import eventually
 
 
 @pytest.fixture
+def shared_url(sqlite_url: str) -> str:
+    """What is proved here is about SQLite files; for servers see `test_server_outages`."""
+    return sqlite_url
+
+
+@pytest.fixture
 def rows(sqlite_file: Path) -> Iterator[sqlite3.Connection]:
     """Direct access to what the store holds."""
     with closing(sqlite3.connect(sqlite_file, isolation_level=None, timeout=10.0)) as connection:

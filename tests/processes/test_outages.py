@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import re
 import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import pytest
 
@@ -15,6 +17,12 @@ from tests.processes import bodies
 from tests.processes.child import Child, Launch
 from tests.processes.jobs import HEARTBEAT, job_at, state_of
 from tests.waiting import eventually
+
+
+@pytest.fixture
+def shared_url(sqlite_url: str) -> str:
+    """What is proved here is about SQLite files; for servers see `test_server_outages`."""
+    return sqlite_url
 
 
 @pytest.fixture(autouse=True)
@@ -103,6 +111,19 @@ def test_an_outage_costs_a_job_nothing(job: Job, outage: Outage, caplog: pytest.
     assert "states.db: database is locked" in away
     assert back.startswith("SQLite file ")
     assert len(caplog.records) == 2
+
+
+def test_an_end_tells_that_the_store_is_back(
+    job: Job, outage: Outage, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """If the last run ends before the thread has tried again, the log says all the same that the store is back."""
+    monkeypatch.setattr(job.tracker.reporter, "_retry_every", 60.0)
+    with job.start("7"):
+        outage.begin()
+        eventually(lambda: logged(caplog, AWAY))
+        outage.end()
+    assert state_of(job, "7").is_completed
+    assert logged(caplog, BACK)
 
 
 def test_a_second_outage_is_logged_again(job: Job, outage: Outage, caplog: pytest.LogCaptureFixture) -> None:
@@ -280,3 +301,36 @@ def test_the_folder_is_not_there_yet(tmp_path: Path) -> None:
         eventually(lambda: (state := job.get("7")) and state.progress == 0.3)
     assert state_of(job, "7").is_completed
     job.tracker.close()
+
+
+def test_a_full_disk_costs_a_job_nothing(launch: Launch, job: Job, shared_url: str) -> None:
+    """A job whose reports find no space goes on, and they are published when there is some again."""
+    worker = launch(bodies.run_on_a_full_disk, shared_url)
+    assert re.search("is full|disk I/O error", worker.hear())
+    assert state_of(job, "7").message != "the last of many"
+    worker.tell()
+    assert worker.hear() == "ended"
+    state = state_of(job, "7")
+    assert (state.status, state.message, state.attempt) == ("completed", "the last of many", 1)
+    assert len(state.meta) == 20
+
+
+def test_a_file_that_may_only_be_read(launch: Launch) -> None:
+    """A job that may not write runs all the same, says so in the log, and is in the store once it may."""
+    with TemporaryDirectory() as name:
+        folder = Path(name)
+        job = job_at(f"sqlite:///{folder}/states.db")
+        assert job.lock("7")
+        job.tracker.close()  # leaves one file, without those at its side
+        folder.chmod(0o555)
+        (folder / "states.db").chmod(0o444)
+        worker = launch(bodies.work_as_nobody, f"sqlite:///{folder}/states.db", "7")
+        assert "starts without its store" in worker.hear()
+        assert worker.hear() == "working"
+        folder.chmod(0o777)
+        (folder / "states.db").chmod(0o666)
+        worker.tell()
+        assert worker.hear() == "ended"
+        state = state_of(job, "7")
+        assert (state.status, state.attempt, state.message) == ("completed", 1, "by nobody")
+        job.tracker.close()

@@ -4,33 +4,56 @@ from __future__ import annotations
 
 import random
 import time
+from contextlib import suppress
 from itertools import count
 
 import pytest
 
-from job_progress import JobAlreadyProcessing
+from job_progress import JobAlreadyProcessing, JobCancelled
 from job_progress.job import Job
-from tests.processes import bodies
+from job_progress.task import QueueTask, queue_task
+from tests.processes import bodies, crowds
 from tests.processes.child import Launch
-from tests.processes.jobs import job_at
+from tests.processes.conftest import BETWEEN_PROCESSES, SOAKED, on_each_engine
+from tests.processes.jobs import job_at, state_of
 from tests.waiting import eventually
 
+ROUNDS = {
+    "django-database": 100,
+    "django-file": 100,
+    "django-redis": 100,
+    "postgresql": 150,
+    "redis": 200,
+    "redis-cluster": 150,
+    "sqlite": 200,
+}
+"""1,000 in all."""
+on_each_store = pytest.mark.parametrize(("shared_url", "rounds"), ROUNDS.items(), indirect=["shared_url"])
 
-def test_six_processes_lock_the_same_ids(launch: Launch, job: Job, sqlite_url: str) -> None:
-    """Of 300 ids each is won by exactly one process, and no process sees an error."""
-    children = [launch(bodies.lock_all, sqlite_url, 300) for _ in range(6)]
-    assert [child.hear() for child in children] == ["ready"] * 6
-    for child in children:
-        child.tell()
-    won = [child.hear().split() for child in children]
-    assert sorted(int(id) for ids in won for id in ids) == list(range(300))
-    assert [child.ends() for child in children] == [0] * 6
-    assert len(job.list("pending", limit=1000)) == 300
+
+@pytest.mark.parametrize(
+    ("shared_url", "ids"),
+    [
+        *((kind, 1000 if kind == "sqlite" else 20 if kind.startswith("django") else 50) for kind in BETWEEN_PROCESSES),
+        *(pytest.param(kind, 1000, marks=[pytest.mark.soak, pytest.mark.timeout(900)]) for kind in SOAKED),
+    ],
+    indirect=["shared_url"],
+)
+def test_64_processes_lock_the_same_ids(launch: Launch, job: Job, shared_url: str, ids: int) -> None:
+    """Each id is won by exactly one process, and no process sees an error."""
+    lockers = launch(crowds.fork_lockers, shared_url, 64, ids)
+    assert lockers.hear() == "ready"
+    lockers.tell()
+    won = [lockers.hear(600).split() for _ in range(64)]
+    assert sorted(int(id) for ids in won for id in ids) == list(range(ids))
+    assert lockers.ends() == 0
+    assert len(job.list("pending", limit=ids + 1)) == ids
 
 
-def test_a_second_delivery_leaves_the_run_alone(launch: Launch, job: Job, sqlite_url: str) -> None:
+@on_each_engine
+def test_a_second_delivery_leaves_the_run_alone(launch: Launch, job: Job, shared_url: str) -> None:
     """A run of an id that is alive in another process raises `JobAlreadyProcessing`, and that one ends as it would."""
-    worker = launch(bodies.work, sqlite_url, "7")
+    worker = launch(bodies.work, shared_url, "7")
     assert worker.hear() == "working"
     before = job.get("7")
     assert before
@@ -48,9 +71,10 @@ def test_a_second_delivery_leaves_the_run_alone(launch: Launch, job: Job, sqlite
     assert (final.status, final.attempt, final.message) == ("completed", 1, "by the worker")
 
 
-def test_a_run_is_cancelled_from_another_process(launch: Launch, job: Job, sqlite_url: str) -> None:
+@on_each_engine
+def test_a_run_is_cancelled_from_another_process(launch: Launch, job: Job, shared_url: str) -> None:
     """It is being cancelled until it reaches a checkpoint, then it is cancelled, and its process goes on."""
-    worker = launch(bodies.work_with_checkpoints, sqlite_url, "7")
+    worker = launch(bodies.work_with_checkpoints, shared_url, "7")
     assert worker.hear() == "working"
     asked = job.cancel("7")
     assert asked.is_cancelling
@@ -63,12 +87,13 @@ def test_a_run_is_cancelled_from_another_process(launch: Launch, job: Job, sqlit
     assert worker.ends() == 0
 
 
-def test_a_cancel_races_the_end(launch: Launch, sqlite_url: str) -> None:
-    """In 200 rounds a run ends completed, if its body ran through, or cancelled, if a checkpoint stopped it."""
-    job = job_at(sqlite_url, flush_interval=0.002)
-    canceller = launch(bodies.cancel_on_demand, sqlite_url)
+@on_each_store
+def test_a_cancel_races_the_end(launch: Launch, shared_url: str, rounds: int) -> None:
+    """A run ends completed, if its body ran through, or cancelled, if a checkpoint stopped it."""
+    job = job_at(shared_url, flush_interval=0.002)
+    canceller = launch(bodies.cancel_on_demand, shared_url)
     outcomes: list[tuple[str, str]] = []
-    for id in map(str, range(200)):
+    for id in map(str, range(rounds)):
         ran_through = False
         with job.start(id) as progress:
             canceller.tell(id)
@@ -90,10 +115,40 @@ def test_a_cancel_races_the_end(launch: Launch, sqlite_url: str) -> None:
     job.tracker.close()
 
 
-def test_a_lock_races_the_end(launch: Launch, job: Job, sqlite_url: str) -> None:
-    """In 200 rounds an id can be locked only after the run's body has ended; then it is pending, with a clean slate."""
-    locker = launch(bodies.lock_on_demand, sqlite_url)
-    for id in map(str, range(200)):
+@on_each_store
+def test_a_cancel_races_a_retry(launch: Launch, shared_url: str, rounds: int) -> None:
+    """A run that fails, and will be tried again, is pending, or is cancelled and swallows its next start."""
+    job = job_at(shared_url, flush_interval=0.002)
+    canceller = launch(bodies.cancel_on_demand, shared_url)
+    outcomes: set[tuple[str, bool]] = set()
+    for id in map(str, range(rounds)):
+        canceller.tell(id)
+        with queue_task(QueueTask(will_retry=lambda _: True)), suppress(ConnectionError), job.start(id) as progress:
+            progress.update(0.5)
+            time.sleep(random.uniform(0.0, 0.01))
+            raise ConnectionError("try again")
+        at_the_end = state_of(job, id)
+        assert canceller.hear() in ("asked", "refused")  # the latter before there was anything to cancel
+        state = state_of(job, id)
+        assert str(state.status) in ("pending", "cancelled")
+        assert (state.attempt, state.error, state.is_cancelling) == (1, "ConnectionError: try again", False)
+        assert state.owes_start == state.is_cancelled
+        ran = False
+        with suppress(JobCancelled), job.start(id):
+            ran = True
+        assert ran == state.is_pending
+        again = state_of(job, id)
+        assert (again.status, again.attempt) == (("completed", 2) if ran else ("cancelled", 1))
+        outcomes.add((str(at_the_end.status), ran))
+    assert {("pending", False), ("cancelled", False)} <= outcomes, "the race was not one"
+    job.tracker.close()
+
+
+@on_each_store
+def test_a_lock_races_the_end(launch: Launch, job: Job, shared_url: str, rounds: int) -> None:
+    """An id can be locked only after the run's body has ended; then it is pending, with a clean slate."""
+    locker = launch(bodies.lock_on_demand, shared_url)
+    for id in map(str, range(rounds)):
         with job.start(id) as progress:
             locker.tell(id)
             assert locker.hear() == "trying"
@@ -105,13 +160,13 @@ def test_a_lock_races_the_end(launch: Launch, job: Job, sqlite_url: str) -> None
         assert float(locker.hear()) > ended
         state = job.get(id)
         assert state
-        assert (state.status, state.progress, state.attempt, state.token) == ("pending", 0.0, 0, None)
+        assert (state.status, state.progress, state.attempt) == ("pending", 0.0, 0)
 
 
-def test_a_watcher_sees_a_run_in_another_process(launch: Launch, job: Job, sqlite_url: str) -> None:
+def test_a_watcher_sees_a_run_in_another_process(launch: Launch, job: Job, shared_url: str) -> None:
     """From nothing, over what it reports, to its end."""
     watch = job.watch("7", timeout=20)
-    worker = launch(bodies.work, sqlite_url, "7")
+    worker = launch(bodies.work, shared_url, "7")
     seen = [next(watch)]
     while seen[-1].progress != 0.5:
         seen.append(next(watch))
@@ -122,10 +177,11 @@ def test_a_watcher_sees_a_run_in_another_process(launch: Launch, job: Job, sqlit
     assert {str(state.status) for state in seen} == {"processing", "completed"}
 
 
-def test_a_job_that_says_nothing_is_kept_alive(launch: Launch, job: Job, sqlite_url: str) -> None:
+@on_each_engine
+def test_a_job_that_says_nothing_is_kept_alive(launch: Launch, job: Job, shared_url: str) -> None:
     """A run that is silent for twice the time after which it would be dead is never seen as dead."""
     silent_for = 2 * job.tracker.settings.stalled_after
-    worker = launch(bodies.sleep_silently, sqlite_url, "7", silent_for)
+    worker = launch(bodies.sleep_silently, shared_url, "7", silent_for)
     assert worker.hear() == "working"
     began, looks = time.monotonic(), 0
     while time.monotonic() - began < silent_for - 0.2:

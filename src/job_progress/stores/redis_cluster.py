@@ -7,7 +7,8 @@ indexes that list it begin alike, and so live in one slot, where a script can ch
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from functools import partial
 from typing import Any, Self
 from urllib.parse import quote
@@ -18,17 +19,20 @@ from redis.backoff import ConstantBackoff
 from redis.client import PubSub
 from redis.cluster import ClusterNode
 from redis.connection import parse_url
-from redis.exceptions import RedisClusterException, RedisError
+from redis.exceptions import ClusterDownError, RedisClusterException, RedisError, ResponseError
 from redis.retry import Retry
 
+from job_progress.errors import StoreUnavailable
 from job_progress.fork import reset_in_children
 from job_progress.stores.contract import Subscription
-from job_progress.stores.redis import DEFAULTS, RedisStore, without_password
+from job_progress.stores.redis import RedisStore, without_password
 from job_progress.stores.redis_layout import Shard
 from job_progress.stores.redis_push import RedisSubscription, logger
 
 SHARDS = 64
 """Fixed for ever: where a state is depends on it."""
+CLUSTER_DEFAULTS: dict[str, Any] = {"max_connections": 10, "socket_timeout": 2, "socket_connect_timeout": 2}
+"""Of the client, unless the URL says otherwise; for each node, some of which are asked in turn when one is away."""
 LOOK_EVERY = 1.0
 """Seconds between looks whether slots have moved to other nodes."""
 
@@ -54,7 +58,6 @@ class RedisClusterStore(RedisStore):
     def reset_after_fork(self) -> None:
         """Connect anew at the next use."""
         self._connected: redis.RedisCluster | None = None
-        self._lock = threading.Lock()
 
     @classmethod
     def from_url(cls, url: str, prefix: str) -> Self:
@@ -69,36 +72,50 @@ class RedisClusterStore(RedisStore):
         scheme, _, rest = url.partition("://")
         address, slash, options = rest.partition("/")
         credentials, at, hosts = address.rpartition("@")
+        urls = [
+            f"{scheme.removesuffix('+cluster')}://{credentials}{at}{host}{slash}{options}" for host in hosts.split(",")
+        ]
         try:
-            settings: dict[str, Any] = {}
-            nodes: list[ClusterNode] = []
-            for host in hosts.split(","):
-                one = parse_url(f"{scheme.removesuffix('+cluster')}://{credentials}{at}{host}{slash}{options}")
-                nodes.append(ClusterNode(one.pop("host"), one.pop("port", 6379)))
-                settings = DEFAULTS | one
-            if settings.pop("db", 0):
+            settings = [parse_url(one) for one in urls]
+            others = [ClusterNode(one["host"], one.get("port", 6379)) for one in settings][1:]
+            if settings[0].get("db"):
                 raise ValueError("a cluster has no databases, only number 0")
         except (ValueError, KeyError) as error:
             raise ValueError(
                 f"write redis+cluster://host:port,host:port, not {without_password(url)!r}: {error}"
             ) from None
-        if settings.pop("connection_class", None):
-            settings["ssl"] = True
-        settings.pop("timeout", None)  # this client has no such argument
-        settings["connection_pool_class"] = redis.BlockingConnectionPool
 
         def connect() -> redis.RedisCluster:
-            retry = Retry(ConstantBackoff(0.1), 3)
-            return redis.RedisCluster(startup_nodes=nodes, retry=retry, **settings)
+            return redis.RedisCluster(
+                url=urls[0],
+                startup_nodes=list(others),  # the client adds to it
+                retry=Retry(ConstantBackoff(0.1), 1),
+                connection_pool_class=redis.BlockingConnectionPool,
+                **CLUSTER_DEFAULTS,
+            )
 
         return cls(connect, prefix, f"the cluster at {hosts}")
 
     @property
     def _client(self) -> Any:
-        with self._lock:
-            if self._connected is None:
-                self._connected = self._connect()
-            return self._connected
+        # Not under a lock: while the cluster is away, each who asks would wait for all who asked before.
+        connected = self._connected
+        if connected is None:
+            connected = self._connected = self._connect()
+        return connected
+
+    @contextmanager
+    def _client_errors(self) -> Iterator[None]:
+        try:
+            with super()._client_errors():
+                yield
+        except StoreUnavailable as unavailable:
+            # The client goes on asking a node that is gone, and learns of no other, if it asks for much at once.
+            if not isinstance(unavailable.__cause__, ResponseError) or isinstance(
+                unavailable.__cause__, ClusterDownError
+            ):
+                self._connected = None
+            raise
 
     def subscribe(self, changed: Callable[[str], None]) -> Subscription | None:
         return ClusterSubscription(self, changed)
@@ -109,10 +126,9 @@ class RedisClusterStore(RedisStore):
             return [client.get_redis_connection(node) for node in client.get_primaries()]
 
     def close(self) -> None:
-        with self._lock:
-            if self._connected is not None:
-                self._connected.close()
-                self._connected = None
+        connected, self._connected = self._connected, None
+        if connected is not None:
+            connected.close()
 
     def describe(self) -> str:
         return f"Valkey or Redis, {self._place}"

@@ -82,7 +82,3 @@ class Worker:
         self.begin(call, *arguments, **options)
         assert self.child.hear() == "done"
 
-
-if __name__ == "__main__":
-    sys.path.insert(0, str(Path.cwd()))
-    globals()[sys.argv[1]](*sys.argv[2:])

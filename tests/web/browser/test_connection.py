@@ -120,6 +120,18 @@ def test_a_network_that_goes_dead_without_a_word(
     comes(page, bar, "50%")
 
 
+def test_a_quiet_stream_is_left_alone(page: Page, server: Server, work: Work, name: str) -> None:
+    """Half a minute without news from a job is no reason to ask again."""
+    page.clock.install()
+    worker = work(name)
+    bar = add_bar(page, address(name))
+    expect(part(bar, "status")).to_have_text("Running")
+    page.clock.run_for(30_000)
+    worker.do("complete")
+    expect(part(bar, "status")).to_have_text("Done")
+    assert len(asked(server, name)) == 1
+
+
 def test_it_tries_for_ever_and_less_and_less_often(
     page: Page, server: Server, work: Work, console: Console, name: str
 ) -> None:

@@ -145,6 +145,25 @@ def test_one_in_detail(dashboard: Open, tracker: Tracker, name: str) -> None:
     assert "open=" not in page.url
 
 
+def test_what_nobody_knows_in_detail(dashboard: Open, console: Console) -> None:
+    """A link to a job that has been forgotten says so."""
+    console.loses_the_network = True  # the answer is 404
+    page = dashboard("?open=shop.import%2Fgone")
+    expect(page.get_by_role("complementary")).to_contain_text("Nothing is known of this job yet")
+
+
+def test_a_server_that_does_not_stream(dashboard: Open, tracker: Tracker, console: Console, name: str) -> None:
+    """The list is loaded anew every few seconds, and says so."""
+    console.loses_the_network = True
+    page = dashboard()
+    page.route("**/events", lambda route: route.fulfill(status=501))
+    page.reload()
+    expect(page.locator("#live")).to_have_text("Updated every few seconds")
+    finished(tracker, name)
+    expect(row(page, name)).to_contain_text("Done")
+    expect(page.locator("[data-tab=completed] .count")).to_have_text("1")
+
+
 def test_odd_names_in_detail(dashboard: Open, tracker: Tracker) -> None:
     """Whatever an id may be, and markup in it or in what its job says is text."""
     attack = "<img src=x onerror='document.title=1'>"

@@ -57,6 +57,7 @@ export class Detail {
     const situation = situationOf(state);
     this.state = state;
     this.received = Date.now();
+    this.bar.classList.add("known");
     this.badge.className = `badge ${situation}`;
     this.badge.replaceChildren(sign(situation, state.progress), WORDS[situation]);
     this.cancel.hidden = !(state.can_be_cancelled && !state.is_cancelling && state.actions.includes("cancel"));

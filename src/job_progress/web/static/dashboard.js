@@ -169,7 +169,9 @@ function listen() {
   events.onerror = () => {
     const refused = events.readyState === EventSource.CLOSED;
     tellLive(refused ? "polling" : "lost");
-    if (refused) setTimeout(listen, 6 * AGAIN);
+    if (!refused) return;
+    refresh();
+    setTimeout(listen, 6 * AGAIN);
   };
 }
 

@@ -1,8 +1,8 @@
-// <job-progress src="…/s/token">: a live bar of one job, with a cancel button for who may.
+// <job-progress src="…/s/token">: a live bar of one job.
 //
 // Attributes  src, label, and text-… for each of TEXTS. Property: state, the newest one as JSON.
-// Events      job-progress:state for each newer state; at the end job-progress:completed, :failed or :cancelled.
-// Looks       the CSS variables and ::part names below; also ::part(base failed), or whatever the situation is.
+// Events      job-progress:state for each newer one; at the end job-progress:completed, :failed or :cancelled.
+// Looks       the CSS variables and parts below; ::part(base failed) and so on for each situation.
 {
   const TEXTS = {
     label: "Progress",
@@ -40,7 +40,7 @@
     [part=track] { height: var(--job-progress-height, .5em); border-radius: var(--job-progress-radius, 1em);
       overflow: hidden; background: var(--job-progress-track, color-mix(in srgb, currentColor 13%, transparent)); }
     [part=bar] { height: 100%; border-radius: inherit; background: var(--fill);
-      transition: width .3s ease-out, background-color .3s; }
+      transition: width .3s ease-out; }
     [part=foot] { flex-wrap: wrap; font-size: .875em; min-height: 1.75em; }
     [part=details] { flex: 1; }
     [part=error] { flex-basis: 100%; overflow-wrap: anywhere; white-space: pre-line; color: var(--red); }
@@ -179,7 +179,7 @@
           if (this.#life !== life) return;
           if (signal.reason === "blocked") blockedUntil = Date.now() + BLOCKED_FOR;
           else if (signal.reason !== "woken") {
-            const backoff = Math.min(1000 * 2 ** failures++, LONGEST_PAUSE) * (0.5 + Math.random() / 2);
+            const backoff = Math.min(1000 * 1.5 ** failures++, LONGEST_PAUSE) * (0.5 + Math.random() / 2);
             pause = Math.max(backoff, error.pause || 0);
             this.#trouble = error.status === 404 && !this.state ? "unknown" : "reconnecting";
             this.#render();
@@ -194,7 +194,7 @@
       }
     }
 
-    // One request, for however long it lasts. Returns the milliseconds until the next.
+    // One request, however long. Returns the milliseconds until the next.
     async #ask(turn) {
       const holds = !document.hidden && held < MOST_HELD; // a tab that nobody looks at holds no connection
       const streams = holds && Date.now() >= blockedUntil;

@@ -52,7 +52,7 @@ def run(command: list[str], folder: Path, environment: dict[str, str]) -> subpro
 
 def test_every_block_is_of_a_kind_that_is_run() -> None:
     """No block escapes by its language."""
-    assert {language for language, _ in BLOCKS} == {"python", "console"}
+    assert {language for language, _ in BLOCKS} == {"python", "console", "html"}
     assert README.count("```") == 2 * len(BLOCKS)
 
 

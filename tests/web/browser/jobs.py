@@ -1,11 +1,10 @@
-"""The jobs of the browser tests, in processes of their own: `python -m tests.web.browser.jobs`; see `Child`."""
+"""The jobs of the browser tests, in processes of their own; see `Child`."""
 
 from __future__ import annotations
 
 import json
 import sys
 from contextlib import ExitStack
-from pathlib import Path
 from time import sleep
 from typing import Any
 
@@ -81,4 +80,3 @@ class Worker:
         """Have it call a method of its `Progress`, and wait until that is in the store."""
         self.begin(call, *arguments, **options)
         assert self.child.hear() == "done"
-

@@ -34,31 +34,31 @@ def test_a_cache_that_processes_share_is_well(django_redis_url: str) -> None:
 
 def test_a_cache_of_one_process(django_locmem_url: str) -> None:
     """W001: what a worker reports no web process sees."""
-    assert found().keys() == {"job_progress.W001"}
-    assert "'states'" in found()["job_progress.W001"]
+    assert found().keys() == {"job_progress.W101"}
+    assert "'states'" in found()["job_progress.W101"]
 
 
 @pytest.mark.parametrize("options", [{}, {"OPTIONS": {"MAX_ENTRIES": 500}}])
 def test_a_cache_with_little_space(tmp_path: object, options: dict[str, object]) -> None:
     """W002: Django throws entries away, by default when there are more than 300."""
     with cache_settings(BACKEND=f"{BACKENDS}.filebased.FileBasedCache", LOCATION=str(tmp_path), **options):
-        assert found().keys() == {"job_progress.W002"}
-        assert ("500" if options else "300") in found()["job_progress.W002"]
+        assert found().keys() == {"job_progress.W102"}
+        assert ("500" if options else "300") in found()["job_progress.W102"]
 
 
 def test_a_cache_that_cannot_hold_states() -> None:
     """E002: it keeps nothing, or it is not there."""
     with cache_settings(BACKEND=f"{BACKENDS}.dummy.DummyCache", OPTIONS=SPACE):
-        assert found().keys() == {"job_progress.E002"}
+        assert found().keys() == {"job_progress.E102"}
         set_default_tracker(Tracker("django-cache://elsewhere"))
-        assert found().keys() == {"job_progress.E002"}
+        assert found().keys() == {"job_progress.E102"}
 
 
 def test_a_url_that_names_no_store(monkeypatch: pytest.MonkeyPatch) -> None:
     """E001, with the reason."""
     monkeypatch.setenv("JOB_PROGRESS_STORE", "mysql://host")
-    assert found().keys() == {"job_progress.E001"}
-    assert "'mysql'" in found()["job_progress.E001"]
+    assert found().keys() == {"job_progress.E101"}
+    assert "'mysql'" in found()["job_progress.E101"]
 
 
 def test_other_stores_are_no_matter_of_django() -> None:
@@ -71,4 +71,4 @@ def test_the_check_is_run_with_all_others(django_locmem_url: str) -> None:
     """Once it is registered, be it twice."""
     register_checks()
     register_checks()
-    assert [message.id for message in run_checks()].count("job_progress.W001") == 1
+    assert [message.id for message in run_checks()].count("job_progress.W101") == 1

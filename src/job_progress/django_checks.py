@@ -22,15 +22,15 @@ def register_checks() -> None:
 def check_cache(app_configs: Sequence[AppConfig] | None, **kwargs: Any) -> list[CheckMessage]:
     """What is wrong with the store of the default tracker, if that is a cache of Django's. No server is asked.
 
-    - job_progress.E001: `JOB_PROGRESS_STORE` names no store.
-    - job_progress.E002: The cache cannot hold states.
-    - job_progress.W001: Other processes do not see what the cache holds.
-    - job_progress.W002: The cache throws away states that are in use when there are more than a few.
+    - job_progress.E101: `JOB_PROGRESS_STORE` names no store.
+    - job_progress.E102: The cache cannot hold states.
+    - job_progress.W101: Other processes do not see what the cache holds.
+    - job_progress.W102: The cache throws away states that are in use when there are more than a few.
     """
     try:
         store = default_tracker().store
     except (ValueError, ImportError) as error:
-        return [Error(f"The store of job states cannot be opened: {error}", id="job_progress.E001")]
+        return [Error(f"The store of job states cannot be opened: {error}", id="job_progress.E101")]
     return list(_findings(store)) if isinstance(store, DjangoCacheStore) else []
 
 
@@ -39,18 +39,18 @@ def _findings(store: DjangoCacheStore) -> Iterator[CheckMessage]:
     try:
         cache = usable(store.alias)
     except ImproperlyConfigured as error:
-        yield Error(f"{what} cannot be one: {error}", id="job_progress.E002")
+        yield Error(f"{what} cannot be one: {error}", id="job_progress.E102")
         return
     if is_private(cache):
         yield Warning(
             f"{what} is private to each process: a web process sees nothing of what a worker reports.",
             hint="Name a cache that processes share, such as one with the Redis backend, or sqlite:////path/to/file.",
-            id="job_progress.W001",
+            id="job_progress.W101",
         )
     limit = max_entries(store.alias, cache)
     if limit is not None and limit < FEW_ENTRIES:
         yield Warning(
             f"{what} throws entries away, those of live jobs too, when there are more than {limit}.",
             hint=f'Set "OPTIONS": {{"MAX_ENTRIES": 100_000}} for {store.alias!r} in CACHES.',
-            id="job_progress.W002",
+            id="job_progress.W102",
         )

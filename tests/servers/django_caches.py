@@ -20,6 +20,8 @@ from django.core.management import call_command
 from django.db import connections
 from django.test.utils import override_settings
 
+from tests.web import django_settings
+
 BACKENDS = "django.core.cache.backends"
 URL = "django-cache://states"
 SPACE = {"MAX_ENTRIES": 1_000_000}
@@ -29,17 +31,13 @@ _database = Path(gettempdir()) / f"job-progress-{os.getpid()}.db"
 
 def set_up(database: Path | str) -> None:
     """Configure Django for this process, with an SQLite database that several processes may share."""
-    settings.configure(
-        SECRET_KEY="for tests only",
-        USE_TZ=True,
-        DATABASES={
-            "default": {
-                "ENGINE": "django.db.backends.sqlite3",
-                "NAME": str(database),
-                "OPTIONS": {"init_command": "PRAGMA journal_mode = WAL; PRAGMA synchronous = OFF"},
-            }
-        },
-    )
+    shared = {
+        "ENGINE": "django.db.backends.sqlite3",
+        "NAME": str(database),
+        "OPTIONS": {"init_command": "PRAGMA journal_mode = WAL; PRAGMA synchronous = OFF"},
+    }
+    project = {name: value for name, value in vars(django_settings).items() if name.isupper()}
+    settings.configure(**project | {"DATABASES": {"default": shared}})
     django.setup()
 
 
@@ -48,9 +46,14 @@ def _clean_up() -> None:
         file.unlink()
 
 
-if not settings.configured:
-    set_up(_database)
-    atexit.register(_clean_up)
+def set_up_once() -> None:
+    """Configure Django for the tests of this process, if nobody has."""
+    if not settings.configured:
+        set_up(_database)
+        atexit.register(_clean_up)
+
+
+set_up_once()
 
 
 def set_up_as(told: str) -> None:

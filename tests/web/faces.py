@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import os
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
-import django
 import flask
 import uvicorn
 from django.core.asgi import get_asgi_application
@@ -22,6 +20,7 @@ from job_progress import JobState
 from job_progress.web import Links, create_app
 from job_progress.web.flask import create_blueprint
 from job_progress.web.links import SignedLinks
+from tests.servers import django_caches
 from tests.waiting import eventually
 
 SECRET = "a secret that is only for tests"
@@ -102,8 +101,7 @@ def flask_face() -> Iterator[Face]:
 
 def django_links() -> SignedLinks:
     """The links of a project that is set up."""
-    os.environ["DJANGO_SETTINGS_MODULE"] = "tests.web.django_settings"
-    django.setup()
+    django_caches.set_up_once()
     from job_progress.web.django.links import links
 
     return links

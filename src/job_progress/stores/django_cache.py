@@ -25,14 +25,14 @@ What to know of the backends:
 - **Files**: its `add` is no single step, so locks are locks on files in the cache's folder, as good as those of its
   file system; nobody can take them away from a process that is stopped. Django lists the folder at every write: it
   is for some thousand states.
-- **Local memory**: for the threads of one process. Others see nothing (the system check job_progress.W001), and
+- **Local memory**: for the threads of one process. Others see nothing (the system check job_progress.W101), and
   a child that is forked at the moment of a change may hang, as Django's own lock is copied as it is.
 - **Dummy**: keeps nothing, and is refused.
 - **Others**: their `add` must be one step, on condition that nothing is there, and what is set must be there for
   the next `get_many` of any process, with its tuples, dictionaries and bytes (so no JSON serializer).
 
 Files, database and local memory throw away entries beyond the `MAX_ENTRIES` of their `OPTIONS`, live or not, and
-Django's default is 300: set it to some hundred thousand (the system check job_progress.W002). In files and in a
+Django's default is 300: set it to some hundred thousand (the system check job_progress.W102). In files and in a
 database, what has expired goes when its page of the listing is tidied.
 
 Ages and the ends of lifetimes go by the steady clock for what was written on the same machine since it was booted,

@@ -6,6 +6,7 @@ from django.apps import AppConfig
 from django.core import checks
 
 from job_progress.default import configure
+from job_progress.django_checks import register_checks
 from job_progress.web.django.checks import check_settings
 from job_progress.web.django.conf import tracker_settings
 
@@ -20,6 +21,7 @@ class JobProgressConfig(AppConfig):
     def ready(self) -> None:
         """Register the checks, and configure the tracker if the settings have something about it."""
         checks.register(check_settings)
+        register_checks()
         settings = tracker_settings()
         if settings:
             try:

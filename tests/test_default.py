@@ -46,7 +46,7 @@ def test_without_any_word_states_live_in_a_file_of_the_user(tmp_path: Path, monk
     ("settings", "message"),
     [
         ({"store": "mongodb://x"}, "unknown store scheme 'mongodb'"),
-        ({"store": "redis://localhost"}, "not supported by this version"),
+        ({"store": "redis://localhost:port"}, "is no URL of a Redis or Valkey server"),
         ({"store": "states.db"}, "a store is named by a URL such as sqlite:///progress.db, not 'states.db'"),
         ({"store": "memory://x"}, "memory:// takes nothing after it"),
         ({"store": "memory://", "prefix": ""}, "prefix must be 1 to 200 printable characters"),

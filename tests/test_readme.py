@@ -93,7 +93,7 @@ tracker = configure(store=sys.argv[1])
 with Job("readme").start("1") as progress:
     progress.update(0.5)
 assert Job("readme").get("1").is_completed
-assert [state.id for state in tracker.list()] == ["1"]
+assert [state.id for state in tracker.list("readme")] == ["1"]
 tracker.close()
 """
 

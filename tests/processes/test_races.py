@@ -40,11 +40,12 @@ on_each_store = pytest.mark.parametrize(("shared_url", "rounds"), ROUNDS.items()
     indirect=["shared_url"],
 )
 def test_64_processes_lock_the_same_ids(launch: Launch, job: Job, shared_url: str, ids: int) -> None:
-    """Each id is won by exactly one process, and no process sees an error."""
-    lockers = launch(crowds.fork_lockers, shared_url, 64, ids)
+    """Each id is won by exactly one process, and no process sees an error (of 16, where locks stand in for swaps)."""
+    crowd = 16 if shared_url.startswith("django") else 64
+    lockers = launch(crowds.fork_lockers, shared_url, crowd, ids)
     assert lockers.hear() == "ready"
     lockers.tell()
-    won = [lockers.hear(600).split() for _ in range(64)]
+    won = [lockers.hear(600).split() for _ in range(crowd)]
     assert sorted(int(id) for ids in won for id in ids) == list(range(ids))
     assert lockers.ends() == 0
     assert len(job.list("pending", limit=ids + 1)) == ids

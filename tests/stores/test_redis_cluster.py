@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from pathlib import Path
+from zlib import crc32
 
 import pytest
 import redis
@@ -98,6 +99,24 @@ def test_a_shard_is_one_slot() -> None:
             slots = {key_slot((part + "any").encode()) for part in (shard.states, shard.indexes)}
             assert len(slots) == 1
         assert len({key_slot(shard.states.encode()) for shard in store._shards}) > SHARDS * 0.9
+
+
+def test_a_page_from_a_single_shard_is_full(store: Store) -> None:
+    """Although at first each shard is asked for its usual part of a page only."""
+    keys = [key for key in map(str, range(10_000)) if crc32(key.encode()) % SHARDS == 0][:50]
+    put(store, *(change(key, value=key.encode(), created=-number) for number, key in enumerate(keys)))
+    assert names(store, limit=40) == keys[:40]
+
+
+def test_an_answer_that_is_an_error_keeps_the_connection(store: Store) -> None:
+    """Only a node that does not answer makes the client ask anew which nodes there are."""
+    assert isinstance(store, RedisClusterStore)
+    put(store, change("other"))
+    client = store._client
+    client.hset(store.channel_of("key"), "field", "value")
+    with pytest.raises(StoreUnavailable, match="WRONGTYPE"):
+        put(store, change())
+    assert store._client is client
 
 
 def test_a_sweep_reaches_every_shard(store: Store, shared_cluster: ValkeyCluster) -> None:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from contextlib import ExitStack
+from functools import partial
 from itertools import count
+from types import SimpleNamespace
 
 import pytest
 from hypothesis import HealthCheck, settings
@@ -20,6 +22,7 @@ from hypothesis.stateful import (
 from job_progress import Job, JobAlreadyProcessing, JobNotCancellable, Tracker
 from job_progress.errors import JobCancelled
 from job_progress.progress import Progress
+from job_progress.queues.lifecycle import enqueued, given_up, requeued, revoked
 from job_progress.run import Run
 from job_progress.stores import open_store
 from job_progress.task import QueueTask, queue_task
@@ -31,13 +34,14 @@ __all__ = ["memory_url"]
 
 STALLED_AFTER = 30
 TTL = 900
+TASKS = st.sampled_from(["task-1", "task-2"])
 
 
 class Life(RuleBasedStateMachine):
     """What may happen to one id, and what must then be seen.
 
-    The model knows the status, which run (if any) the state belongs to, when that last gave a
-    sign of life, and what is owed; it knows nothing of versions, tokens or stores.
+    The model knows the status, which run (if any) and which task of a queue the state belongs to, when
+    the run last gave a sign of life, and what is owed; it knows nothing of versions, tokens or stores.
     """
 
     url = "memory://"
@@ -53,7 +57,8 @@ class Life(RuleBasedStateMachine):
         store = open_store(self.url, f"life {next(self.lives)}")
         self.tracker = Tracker(ClockedStore(store) if self.own_clock else store)
         self.cleanup.callback(self.tracker.close)
-        self.job = Job("life", cancellable=True, tracker=self.tracker)
+        self.job = Job("life", cancellable=True, tracker=self.tracker, id_of=lambda: "x")
+        self.call = SimpleNamespace(job=self.job)
         self.runs: list[Run] = []
         self.status: str | None = None
         self.current: Run | None = None
@@ -63,6 +68,7 @@ class Life(RuleBasedStateMachine):
         self.progress = 0.0
         self.cancelling = False
         self.start_owed = False
+        self.task: str | None = None
 
     def teardown(self) -> None:
         self.cleanup.close()
@@ -71,9 +77,10 @@ class Life(RuleBasedStateMachine):
     def dead(self) -> bool:
         return self.status == "processing" and self.time - self.alive_at > STALLED_AFTER
 
-    def begin_life(self) -> None:
+    def begin_life(self, task: str | None = None) -> None:
         self.status, self.current, self.attempt, self.progress = "pending", None, 0, 0.0
         self.cancelling = self.start_owed = False
+        self.task = task
 
     def end_life(self, status: str) -> None:
         self.status, self.ended_at, self.cancelling = status, self.time, False
@@ -102,8 +109,49 @@ class Life(RuleBasedStateMachine):
             self.begin_life()
         assert self.job.mark_as_pending("x").status == self.status
 
-    @rule()
-    def start(self) -> None:
+    @rule(task=TASKS, late=st.booleans())
+    def task_is_enqueued(self, task: str, late: bool) -> None:
+        enqueued(self.call, task, late=late)
+        if late and task == self.task and self.status not in (None, "pending"):
+            return
+        if self.status not in ("pending", "processing") or self.dead:
+            self.begin_life(task)
+        elif self.status == "pending":
+            self.task = self.task or task
+
+    @rule(task=TASKS, what=st.sampled_from(["revoked", "given up", "requeued"]))
+    def queue_speaks(self, task: str, what: str) -> None:
+        tell = {
+            "revoked": revoked,
+            "given up": partial(given_up, error="expired"),
+            "requeued": partial(requeued, error="worker lost"),
+        }
+        tell[what](self.call, task)
+        own = task == self.task
+        if self.status == "pending" and what != "requeued":
+            self.current = None
+            self.end_life("cancelled" if what == "revoked" else "failed")
+        elif self.status == "cancelled" and what != "requeued":
+            self.start_owed = False
+        elif self.status == "failed" and own and what == "revoked":
+            self.current = None
+            self.end_life("cancelled")
+        elif self.status == "processing" and own:
+            self.current = None
+            if self.cancelling or what == "revoked":
+                self.start_owed = what == "requeued"
+                self.end_life("cancelled")
+            elif what == "given up":
+                self.end_life("failed")
+            else:
+                self.status = "pending"
+
+    @rule(task=st.none() | TASKS)
+    def start(self, task: str | None) -> None:
+        with queue_task(QueueTask(id=task)):
+            self.begin(task)
+
+    def begin(self, task: str | None) -> None:
         if self.status == "processing" and not self.dead:
             with pytest.raises(JobAlreadyProcessing):
                 self.job.begin("x")
@@ -117,10 +165,11 @@ class Life(RuleBasedStateMachine):
             self.settle_the_dead()
         else:
             assert run is not None
-            same_life = self.status in ("pending", "processing")
+            tried_again = self.status == "failed" and task is not None and task == self.task
+            same_life = tried_again or self.status in ("pending", "processing")
             self.attempt = self.attempt + 1 if same_life else 1
             self.status, self.current, self.alive_at, self.progress = "processing", run, self.time, 0.0
-            self.cancelling = False
+            self.cancelling, self.task = False, task
             self.runs.append(run)
 
     @rule()

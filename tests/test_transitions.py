@@ -12,11 +12,14 @@ from job_progress.events import (
     Event,
     Fail,
     FindDead,
+    GiveUp,
     Lock,
     Report,
     Reported,
     RequestCancel,
+    Requeue,
     Retry,
+    Revoke,
     Start,
 )
 from job_progress.state import JobState, JobStatus, Settings
@@ -27,6 +30,7 @@ JUST_NOW = NOW - timedelta(seconds=1)
 LONG_AGO = NOW - timedelta(seconds=31)
 
 BLANK = JobState(job="shop.import", id="7", settings=Settings(cancellable=0.75))
+TASK = structs.replace(BLANK, task="task-1")
 REPORTED = Reported(progress=0.5, completed=5, total=10, message="half", meta={"file": "a.csv"})
 
 
@@ -63,6 +67,12 @@ SITUATIONS: dict[str, JobState] = {
     "completed by another": state("completed", token="another"),
     "failed for another": state("failed", token="another"),
     "cancelled for another": state("cancelled", token="another"),
+    "a task, waiting": state("pending", task="task-1"),
+    "a task's run": state("processing", token="own", task="task-1", progress=0.4),
+    "a task's run, cancelling": state("processing", token="own", task="task-1", cancel_requested_at=JUST_NOW),
+    "a task, completed": state("completed", token="own", task="task-1", progress=1.0, finished_at=JUST_NOW),
+    "a task, failed": state("failed", token="own", task="task-1", error="first", finished_at=JUST_NOW),
+    "another task's run": state("processing", token="own", task="task-2"),
 }
 
 EVENTS: dict[str, Event] = {
@@ -72,6 +82,12 @@ EVENTS: dict[str, Event] = {
     "own start again": Start(BLANK, "own"),
     "request": RequestCancel(),
     "find dead": FindDead(),
+    "task enqueued": Enqueue(TASK),
+    "task enqueued, late": Enqueue(TASK, late=True),
+    "task starts": Start(TASK, "new"),
+    "revoke": Revoke(TASK),
+    "give up": GiveUp(TASK, "expired"),
+    "requeue": Requeue(TASK, "worker lost"),
     "report": Report("own", REPORTED),
     "complete": Complete("own", REPORTED),
     "fail": Fail("own", REPORTED, "second"),
@@ -89,40 +105,73 @@ RUN_EVENTS_TAKEN = {
     "retry": "pending",
     "acknowledge": "cancelled",
 }
-BEGINS_ANEW = {"lock": "pending", "enqueue": "pending", "start": "processing", "own start again": "processing"}
-LEFT_ALONE = {"lock": NO, "enqueue": SAME, "start": NO, "own start again": SAME, "find dead": SAME}
-MAY_BE_TAKEN_OVER = {"lock": "pending", "enqueue": "pending", "start": "processing", "own start again": SAME}
+QUEUE_IGNORED = dict.fromkeys(("revoke", "give up", "requeue"), SAME)
+TASK_BEGINS_ANEW = {"task enqueued": "pending", "task enqueued, late": "pending", "task starts": "processing"}
+TASK_LEAVES_ALONE = {"task enqueued": SAME, "task enqueued, late": SAME, "task starts": NO} | QUEUE_IGNORED
+BEGINS_ANEW = (
+    {"lock": "pending", "enqueue": "pending", "start": "processing", "own start again": "processing"}
+    | TASK_BEGINS_ANEW
+    | QUEUE_IGNORED
+)
+LEFT_ALONE = {
+    "lock": NO,
+    "enqueue": SAME,
+    "start": NO,
+    "own start again": SAME,
+    "find dead": SAME,
+} | TASK_LEAVES_ALONE
+MAY_BE_TAKEN_OVER = (
+    {"lock": "pending", "enqueue": "pending", "start": "processing", "own start again": SAME}
+    | TASK_BEGINS_ANEW
+    | QUEUE_IGNORED
+)
+WAITS = (
+    RUN_EVENTS_REFUSED
+    | {"lock": NO, "enqueue": SAME, "start": "processing", "own start again": "processing"}
+    | {"request": "cancelled", "find dead": SAME, "task starts": "processing"}
+    | {"revoke": "cancelled", "give up": "failed", "requeue": SAME}
+)
+HAS_COMPLETED = (
+    BEGINS_ANEW
+    | {"request": NO, "find dead": SAME, "report": SAME, "complete": SAME, "acknowledge": SAME}
+    | {"fail": "failed", "retry": "pending"}
+)
+HAS_FAILED = HAS_COMPLETED | {"fail": SAME}
+TASKS_OWN = {"revoke": "cancelled", "give up": "failed", "requeue": "pending"}
 
 EXPECTED: dict[str, dict[str, str]] = {
     "missing": BEGINS_ANEW | RUN_EVENTS_REFUSED | {"request": NO, "find dead": SAME},
-    "pending": RUN_EVENTS_REFUSED
-    | {"lock": NO, "enqueue": SAME, "start": "processing", "own start again": "processing"}
-    | {"request": "cancelled", "find dead": SAME},
+    "pending": WAITS | {"task enqueued": "pending", "task enqueued, late": "pending"},
     "processing": LEFT_ALONE | RUN_EVENTS_TAKEN | {"request": "processing"},
     "past its threshold": LEFT_ALONE | RUN_EVENTS_TAKEN | {"request": NO},
     "not cancellable": LEFT_ALONE | RUN_EVENTS_TAKEN | {"request": NO},
     "dead": MAY_BE_TAKEN_OVER | RUN_EVENTS_TAKEN | {"request": "cancelled", "find dead": SAME},
     "dead, past its threshold": MAY_BE_TAKEN_OVER | RUN_EVENTS_TAKEN | {"request": "cancelled", "find dead": SAME},
     "cancelling": LEFT_ALONE | RUN_EVENTS_TAKEN | {"request": SAME, "retry": "cancelled"},
-    "dead while cancelling": RUN_EVENTS_TAKEN
-    | {"lock": "pending", "enqueue": "pending", "start": "cancelled", "own start again": SAME}
+    "dead while cancelling": MAY_BE_TAKEN_OVER
+    | RUN_EVENTS_TAKEN
+    | {"start": "cancelled", "task starts": "cancelled"}
     | {"request": "cancelled", "find dead": "cancelled", "retry": "cancelled"},
-    "completed": BEGINS_ANEW
-    | {"request": NO, "find dead": SAME, "report": SAME, "complete": SAME, "acknowledge": SAME}
-    | {"fail": "failed", "retry": "pending"},
-    "failed": BEGINS_ANEW
-    | {"request": NO, "find dead": SAME, "report": SAME, "complete": SAME, "acknowledge": SAME}
-    | {"fail": SAME, "retry": "pending"},
-    "cancelled": BEGINS_ANEW
-    | {"request": SAME, "find dead": SAME, "report": SAME, "complete": SAME, "acknowledge": SAME}
-    | {"fail": "failed", "retry": "pending"},
-    "cancelled before its start": RUN_EVENTS_REFUSED
-    | {"lock": "pending", "enqueue": "pending", "start": "cancelled", "own start again": "cancelled"}
-    | {"request": SAME, "find dead": SAME},
+    "completed": HAS_COMPLETED,
+    "failed": HAS_FAILED,
+    "cancelled": HAS_COMPLETED | {"request": SAME},
+    "cancelled before its start": BEGINS_ANEW
+    | RUN_EVENTS_REFUSED
+    | {"start": "cancelled", "own start again": "cancelled", "task starts": "cancelled"}
+    | {"request": SAME, "find dead": SAME, "revoke": "cancelled", "give up": "cancelled"},
     "another's run": LEFT_ALONE | RUN_EVENTS_REFUSED | {"request": "processing", "own start again": NO},
     "completed by another": BEGINS_ANEW | RUN_EVENTS_REFUSED | {"request": NO, "find dead": SAME},
     "failed for another": BEGINS_ANEW | RUN_EVENTS_REFUSED | {"request": NO, "find dead": SAME},
     "cancelled for another": BEGINS_ANEW | RUN_EVENTS_REFUSED | {"request": SAME, "find dead": SAME},
+    "a task, waiting": WAITS | {"task enqueued": SAME, "task enqueued, late": SAME},
+    "a task's run": LEFT_ALONE | RUN_EVENTS_TAKEN | {"request": "processing"} | TASKS_OWN,
+    "a task's run, cancelling": LEFT_ALONE
+    | RUN_EVENTS_TAKEN
+    | {"request": SAME, "retry": "cancelled"}
+    | dict.fromkeys(TASKS_OWN, "cancelled"),
+    "a task, completed": HAS_COMPLETED | {"task enqueued, late": SAME},
+    "a task, failed": HAS_FAILED | {"task enqueued, late": SAME, "revoke": "cancelled"},
+    "another task's run": LEFT_ALONE | RUN_EVENTS_TAKEN | {"request": "processing"},
 }
 
 
@@ -263,3 +312,43 @@ def test_a_failed_or_cancelled_state_shows_how_far_it_came() -> None:
     for event in (Fail("own", reported, "boom"), Acknowledge("own", reported)):
         ended = transition(SITUATIONS["processing"], event, NOW)
         assert (ended.progress, ended.result) == (0.5, {"rows": 5})
+
+
+def test_the_same_task_run_again_after_a_failure_is_its_next_attempt() -> None:
+    """Also where nobody foresaw that its queue would retry; another task begins a new life."""
+    failed = SITUATIONS["a task, failed"]
+    again = transition(failed, Start(TASK, "new"), NOW)
+    assert (again.attempt, again.error, again.finished_at, again.created_at) == (2, None, None, LONG_AGO)
+    other = transition(failed, Start(structs.replace(TASK, task="task-2"), "new"), NOW)
+    assert (other.attempt, other.created_at, other.task) == (1, NOW, "task-2")
+
+
+@pytest.mark.parametrize("event", ["revoke", "give up", "requeue"])
+def test_the_queues_word_shuts_the_run_out(event: str) -> None:
+    """A run that the queue has declared dead can write no more, should it be alive after all."""
+    after = transition(SITUATIONS["a task's run"], EVENTS[event], NOW)
+    for name in RUN_EVENTS_REFUSED:
+        with pytest.raises(Refused):
+            transition(after, EVENTS[name], NOW)
+
+
+def test_a_task_that_is_delivered_again_counts_on() -> None:
+    """What its queue took back from a dead worker waits with the reason, and then starts clean."""
+    waiting = transition(SITUATIONS["a task's run"], EVENTS["requeue"], NOW)
+    assert (waiting.error, waiting.attempt, waiting.finished_at) == ("worker lost", 1, None)
+    again = transition(waiting, EVENTS["task starts"], NOW)
+    assert (again.error, again.attempt) == (None, 2)
+
+
+def test_a_task_that_the_queue_dropped_owes_no_start() -> None:
+    """Cancelled while waiting and then revoked in the queue, the next start of the id is not swallowed."""
+    cancelled = transition(SITUATIONS["a task, waiting"], RequestCancel(), NOW)
+    dropped = transition(cancelled, EVENTS["revoke"], NOW)
+    assert dropped.is_cancelled
+    assert transition(dropped, EVENTS["start"], NOW).is_processing
+
+
+def test_a_lock_learns_its_task_when_that_is_enqueued() -> None:
+    """Whoever locked it comes first as to the owner."""
+    locked = transition(SITUATIONS["pending"], EVENTS["task enqueued"], NOW)
+    assert (locked.task, locked.owner) == ("task-1", "ada")

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager, contextmanager, suppress
-from contextvars import ContextVar, Token
+from contextlib import asynccontextmanager, contextmanager
+from contextvars import ContextVar
 
 from job_progress.progress import Progress
 from job_progress.run import Run
 from job_progress.state import JobState, JobStatus, Settings
+from job_progress.task import NO_TASK, held, queue_task
 
 _current: ContextVar[Progress | None] = ContextVar("job_progress_current", default=None)
 
@@ -22,25 +23,25 @@ def current_progress() -> Progress:
     return _current.get() or detached()
 
 
-def _reset(token: Token[Progress | None]) -> None:
-    with suppress(ValueError):  # a generator that was begun in one context, and is closed in another
-        _current.reset(token)
+@contextmanager
+def _inside(run: Run) -> Iterator[Progress]:
+    progress = Progress(run)
+    # A tracked function that is called in there is no longer the queue's task, but a part of it.
+    with held(_current, progress), queue_task(NO_TASK):
+        yield progress
 
 
 @contextmanager
 def running(run: Run) -> Iterator[Progress]:
     """What happens inside is *run*: `current_progress` is its, and so is the way it ends."""
-    progress = Progress(run)
-    reset = _current.set(progress)
     try:
-        yield progress
+        with _inside(run) as progress:
+            yield progress
     except BaseException as error:
         if not run.finish(error):
             raise
     else:
         run.finish(None)
-    finally:
-        _reset(reset)
 
 
 @asynccontextmanager
@@ -48,17 +49,14 @@ async def arunning(run: Run) -> AsyncIterator[Progress]:
     """`running`, without blocking the event loop, and with the end published even if cancelled again."""
     from asyncio import shield, to_thread
 
-    progress = Progress(run)
-    reset = _current.set(progress)
     try:
-        yield progress
+        with _inside(run) as progress:
+            yield progress
     except BaseException as error:
         if not await shield(to_thread(run.finish, error)):
             raise
     else:
         await shield(to_thread(run.finish, None))
-    finally:
-        _reset(reset)
 
 
 def detached() -> Progress:

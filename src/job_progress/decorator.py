@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from functools import wraps
 from typing import Any, ParamSpec, Protocol, TypeVar, overload
-from uuid import uuid4
 
+from job_progress.calls import chooser, nobody, task_id
 from job_progress.claims import claim, default_name
 from job_progress.current import arunning, running
 from job_progress.job import Job
@@ -60,7 +60,7 @@ def tracked(
     It stays a plain function, under its own name and signature, with one more attribute, `job`.
     Call it, or let a queue's worker call it: the run is processing, reports through
     `current_progress()`, and ends as the function does. If it was cancelled, the call returns
-    `None`. A call costs two round trips to the store (three, if its id was pending).
+    `None`, or ends as the queue wants cancelled tasks to. A call costs two round trips to the store (three, if its id was pending).
 
     Args:
         function: What to decorate, if there are no options.
@@ -95,32 +95,40 @@ def tracked(
                 "so there is no run to track"
             )
         job_name = name or default_name(function)
-        job = Job(job_name, cancellable=cancellable, ttl=ttl, tracker=tracker)
-        id_of = _chooser(function, "id", id) if id is not None else _task_id
-        owner_of = _chooser(function, "owner", owner) if owner is not None else _nobody
+        job = Job(
+            job_name,
+            cancellable=cancellable,
+            ttl=ttl,
+            tracker=tracker,
+            id_of=task_id if id is None else chooser(function, "id", id),
+            owner_of=nobody if owner is None else chooser(function, "owner", owner),
+        )
         claim(job_name, function, tracker)
 
         @wraps(function)
         def run_tracked(*args: Any, **kwargs: Any) -> Any:
-            run = job.begin(id_of(*args, **kwargs), owner_of(*args, **kwargs))
+            task = current_task()
+            run = job.begin(*job.called(*args, **kwargs))
             if run is not None:
                 with running(run) as progress:
                     result = function(*args, **kwargs)
                     if store_result:
                         progress.update(result=result)
                     return result
-            return None
+            return task.end_cancelled()
 
         @wraps(function)
         async def arun_tracked(*args: Any, **kwargs: Any) -> Any:
-            run = await job.abegin(id_of(*args, **kwargs), owner_of(*args, **kwargs))
+            task = current_task()
+            run = await job.abegin(*job.called(*args, **kwargs))
             if run is not None:
                 async with arunning(run) as progress:
                     result = await function(*args, **kwargs)
                     if store_result:
                         progress.update(result=result)
                     return result
-            return None
+            ended = task.end_cancelled()
+            return await ended if isinstance(ended, Awaitable) else ended
 
         wrapper: Any = arun_tracked if iscoroutinefunction(function) else run_tracked
         # Some queues look at the code object, past what wraps() sets, unless they find this.
@@ -130,31 +138,3 @@ def tracked(
 
     return decorate if function is None else decorate(function)
 
-
-def _task_id(*args: Any, **kwargs: Any) -> Any:
-    return current_task().id or uuid4()
-
-
-def _nobody(*args: Any, **kwargs: Any) -> None:
-    return None
-
-
-def _chooser(function: Callable[..., Any], option: str, wanted: str | Callable[..., object]) -> Callable[..., Any]:
-    """What makes the value of *option* from the arguments of a call of *function*."""
-    if not isinstance(wanted, str):
-        if not callable(wanted):
-            raise TypeError(f"{option}= takes the name of an argument or a function of the arguments, not {wanted!r}")
-        return wanted
-    from inspect import Parameter, signature
-
-    parameters = signature(function).parameters
-    variadic = (Parameter.VAR_POSITIONAL, Parameter.VAR_KEYWORD)
-    if wanted not in parameters or parameters[wanted].kind in variadic:
-        raise TypeError(f"{option}={wanted!r} names no argument of {function.__qualname__}({', '.join(parameters)})")
-
-    def argument(*args: Any, **kwargs: Any) -> Any:
-        call = signature(function).bind(*args, **kwargs)
-        call.apply_defaults()
-        return call.arguments[wanted]
-
-    return argument

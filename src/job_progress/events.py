@@ -1,7 +1,7 @@
 """What can happen to a state.
 
-Those events that may begin a new life of an id carry `blank`: the state that the job's settings
-make of it. Those of a run carry its token and what it has reported.
+Those events that may begin a new life of an id, or come from a queue, carry `blank`: the state that the
+job's settings, and the queue's task, make of it. Those of a run carry its token and what it has reported.
 """
 
 from __future__ import annotations
@@ -46,9 +46,10 @@ class Lock(Struct, frozen=True):
 
 
 class Enqueue(Struct, frozen=True):
-    """A queue has, or is about to get, a task for this id."""
+    """A queue is about to get a task for this id; or has got it, and says so *late*, when a worker may have run it."""
 
     blank: JobState
+    late: bool = False
 
 
 class Start(Struct, frozen=True):
@@ -60,6 +61,26 @@ class Start(Struct, frozen=True):
 
 class RequestCancel(Struct, frozen=True):
     """Somebody asks to cancel."""
+
+
+class Revoke(Struct, frozen=True):
+    """The queue was told not to run, or to stop, this task, and says that it did so."""
+
+    blank: JobState
+
+
+class GiveUp(Struct, frozen=True):
+    """The queue says that this task will not run (any more), and why: it expired, was killed, its worker died."""
+
+    blank: JobState
+    error: str
+
+
+class Requeue(Struct, frozen=True):
+    """The queue says that the worker of this task has died, and why, and that the task is delivered again."""
+
+    blank: JobState
+    error: str
 
 
 class FindDead(Struct, frozen=True):
@@ -104,4 +125,4 @@ class Acknowledge(Struct, frozen=True):
 
 
 RunEvent = Report | Complete | Fail | Retry | Acknowledge
-Event = Lock | Enqueue | Start | RequestCancel | FindDead | RunEvent
+Event = Lock | Enqueue | Start | RequestCancel | Revoke | GiveUp | Requeue | FindDead | RunEvent

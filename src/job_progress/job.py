@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, AsyncIterator, Collection, Generator, Iterator
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Collection, Generator, Iterator
 from contextlib import AbstractAsyncContextManager, AbstractContextManager, asynccontextmanager, contextmanager
 from datetime import timedelta
 from typing import Any
@@ -10,6 +10,7 @@ from uuid import UUID
 
 from msgspec import structs
 
+from job_progress.calls import nobody, task_id
 from job_progress.current import arunning, running
 from job_progress.default import default_tracker
 from job_progress.encoding import plain
@@ -19,6 +20,7 @@ from job_progress.names import check_name
 from job_progress.progress import Progress
 from job_progress.run import Run
 from job_progress.state import JobState
+from job_progress.task import current_task
 from job_progress.threads import in_thread
 from job_progress.tracker import States, Status, Tracker, check_positive
 
@@ -34,6 +36,9 @@ class Job:
             end. A number from 0 to 1: until their progress has once reached it.
         ttl: Seconds a finished state is remembered; by default the tracker's.
         tracker: Where the states live; by default the default tracker, whichever that is by then.
+        id_of: Makes the id from the arguments of a call; by default the running queue's task id, or
+            else a fresh UUID.
+        owner_of: Makes the owner from the arguments of a call; by default nobody.
 
     Raises:
         ValueError, TypeError: An argument is out of its range.
@@ -46,6 +51,8 @@ class Job:
         cancellable: bool | float = False,
         ttl: float | None = None,
         tracker: Tracker | None = None,
+        id_of: Callable[..., Id] = task_id,
+        owner_of: Callable[..., str | None] = nobody,
     ) -> None:
         self.name = check_name(name, "job name")
         if not isinstance(cancellable, (bool, int, float)):
@@ -58,24 +65,35 @@ class Job:
             check_positive(ttl, "ttl")
         self._ttl = ttl
         self._tracker = tracker
+        self._id_of = id_of
+        self._owner_of = owner_of
 
     def __repr__(self) -> str:
         return f"Job({self.name!r})"
 
     @staticmethod
     def of(obj: Any) -> Job:
-        """The job behind a decorated function, a `ProgressJob` class or object, or what wraps one.
+        """The job behind a decorated function, a `ProgressJob` class or object, or a queue's own task object.
 
         Raises:
             TypeError: There is none.
         """
-        seen = obj
-        while seen is not None:
+        job = Job.behind(obj)
+        if job is None:
+            raise TypeError(f"{obj!r} is not tracked: decorate it with @tracked, or derive from ProgressJob")
+        return job
+
+    @staticmethod
+    def behind(obj: Any) -> Job | None:
+        """`of`, or `None` if there is none."""
+        wrapping: list[Any] = [obj]
+        for seen in wrapping:
             job = getattr(seen, "job", None)
             if isinstance(job, Job):
                 return job
-            seen = getattr(seen, "__wrapped__", None)
-        raise TypeError(f"{obj!r} is not tracked: decorate it with @tracked, or derive from ProgressJob")
+            inner = (getattr(seen, name, None) for name in _WRAPPED if len(wrapping) < _LAYERS)
+            wrapping += [one for one in inner if callable(one)]
+        return None
 
     @property
     def tracker(self) -> Tracker:
@@ -159,12 +177,21 @@ class Job:
         """`cancel`, without blocking the event loop."""
         return await in_thread(self.cancel, id)
 
+    def called(self, /, *args: Any, **kwargs: Any) -> tuple[Id, str | None]:
+        """The id and the owner of the execution that a call with these arguments is. No I/O."""
+        return self._id_of(*args, **kwargs), self._owner_of(*args, **kwargs)
+
     def begin(self, id: Id, owner: str | None = None) -> Run | None:
         """Start a run that somebody else ends; see `Tracker.begin`. For wrappers: users want `start`.
 
         *owner* is whom it belongs to, unless that was said when the id became pending.
         """
-        return self.tracker.begin(self._blank(id, owner))
+        return self.tracker.begin(self.blank_of_task(id, owner))
+
+    def blank_of_task(self, id: Id, owner: str | None = None) -> JobState:
+        """What the running queue's task makes of *id* to begin with. For events; no I/O."""
+        blank, task = self._blank(id, owner), current_task().id
+        return blank if task is None else structs.replace(blank, task="" if task == blank.id else task)
 
     async def abegin(self, id: Id, owner: str | None = None) -> Run | None:
         """`begin`, without blocking the event loop. If cancelled meanwhile, what has begun is ended."""
@@ -267,6 +294,11 @@ class Job:
                 ttl=self._ttl or tracker.settings.ttl,
             ),
         )
+
+
+_WRAPPED = ("__wrapped__", "func", "fn", "original_func")
+"""Where wrappers, and the task objects of queues, keep the function that they are about."""
+_LAYERS = 20
 
 
 def _checked_meta(meta: Any) -> dict[str, Any]:

@@ -12,6 +12,7 @@ from job_progress.current import arunning, current_progress, running
 from job_progress.job import Id, Job
 from job_progress.progress import Progress
 from job_progress.state import JobState
+from job_progress.task import current_task
 from job_progress.tracker import Tracker
 
 logger = logging.getLogger("job_progress")
@@ -56,6 +57,7 @@ class ProgressJob(ABC):
         Returns:
             What `handle_with_progress` returns; `None` if it was cancelled.
         """
+        task = current_task()
         run = self.job.begin(self.get_progress_id())
         if run is not None:
             with running(run) as progress:
@@ -65,10 +67,11 @@ class ProgressJob(ABC):
                 except Exception as error:
                     self._report(error)
                     raise
-        return None
+        return task.end_cancelled()
 
     async def ahandle(self) -> Any:
         """`handle`, for an async `handle_with_progress`."""
+        task = current_task()
         run = await self.job.abegin(self.get_progress_id())
         if run is not None:
             async with arunning(run) as progress:
@@ -79,7 +82,8 @@ class ProgressJob(ABC):
                 except Exception as error:
                     self._report(error)
                     raise
-        return None
+        ended = task.end_cancelled()
+        return await ended if isinstance(ended, Awaitable) else ended
 
     def progress(self) -> Progress:
         """The `Progress` of this object's run, in whichever thread; outside of a run, a detached one."""

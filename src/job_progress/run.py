@@ -9,7 +9,7 @@ from datetime import datetime
 from math import inf
 from threading import Lock
 from time import monotonic
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
 from msgspec import structs
 
@@ -25,6 +25,8 @@ from job_progress.task import current_task
 from job_progress.transitions import Refused, transition
 
 logger = logging.getLogger("job_progress")
+
+T = TypeVar("T")
 
 
 class Publisher(Protocol):
@@ -319,7 +321,7 @@ class Run:
         interrupted = not isinstance(error, Exception)
         if interrupted and (self.cancel_requested or _answer(task.was_cancelled, error)):
             return Acknowledge(self.token, reported)
-        text = explain(error)
+        text = explain(_answer(task.shown_error, error) or error)
         if interrupted:
             text = f"interrupted by {text}"
         how = Retry if _answer(task.will_retry, error) else Fail
@@ -331,10 +333,10 @@ class Run:
         return JobCancelled(f"{known.job} {known.id!r} was cancelled", known if known.token == self.token else None)
 
 
-def _answer(question: Callable[[BaseException], bool], error: BaseException) -> bool:
-    """What an integration says of *error*; no, if it fails at that."""
+def _answer(question: Callable[[BaseException], T], error: BaseException) -> T | None:
+    """What an integration says of *error*; nothing, if it fails at that."""
     try:
         return question(error)
     except Exception:
         logger.exception("an integration of a queue could not tell about %r", error)
-        return False
+        return None

@@ -144,6 +144,8 @@ class JobState(Struct, frozen=True, omit_defaults=True, kw_only=True, dict=True)
     settings: Settings = USUAL
     token: str | None = None
     """Of the run that may move this state, or of the lock that nobody has started yet; never shown."""
+    task: str | None = None
+    """The queue's own id of the task that the latest run was, or is to be; empty if that is `id` itself."""
     heartbeat_at: datetime | None = None
     """The run's last sign of life, by its own clock."""
     silence: float | None = None

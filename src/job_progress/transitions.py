@@ -13,6 +13,28 @@ from typing import Any
 
 from msgspec import Struct, structs
 
+from job_progress.changes import (
+    Fields,
+    cancel_before_start,
+    cancel_by_queue,
+    cancel_instead_of_redelivery,
+    cancel_instead_of_retry,
+    cancel_the_dead,
+    end,
+    end_badly,
+    end_well,
+    give_up,
+    note_task,
+    report,
+    request,
+    run_again,
+    run_anew,
+    swallow_start,
+    unchanged,
+    wait_anew,
+    wait_for_redelivery,
+    wait_for_retry,
+)
 from job_progress.events import (
     Acknowledge,
     Complete,
@@ -20,12 +42,28 @@ from job_progress.events import (
     Event,
     Fail,
     FindDead,
+    GiveUp,
     Lock,
     Report,
     RequestCancel,
+    Requeue,
     Retry,
-    RunEvent,
+    Revoke,
     Start,
+)
+from job_progress.rules import (
+    already_cancelling,
+    always,
+    cancellable,
+    dead,
+    dead_while_cancelling,
+    late,
+    own_run,
+    own_run_while_cancelling,
+    same_task,
+    same_task_while_cancelling,
+    start_is_owed,
+    task_is_news,
 )
 from job_progress.state import JobState, JobStatus, microseconds
 
@@ -46,148 +84,6 @@ def describe(state: JobState) -> str:
     return "being cancelled" if state.is_cancelling else str(state.status)
 
 
-# Rules: may this event happen to this state?
-
-
-def always(state: JobState, event: Any, now: datetime) -> bool:
-    """It may, always."""
-    return True
-
-
-def dead(state: JobState, event: Any, now: datetime) -> bool:
-    """The run has shown no sign of life for too long."""
-    return state.is_stalled_at(now)
-
-
-def dead_while_cancelling(state: JobState, event: Any, now: datetime) -> bool:
-    """It was asked to stop, and has died."""
-    return state.is_cancelling and state.is_stalled_at(now)
-
-
-def already_cancelling(state: JobState, event: Any, now: datetime) -> bool:
-    """It was asked to stop before."""
-    return state.is_cancelling
-
-
-def cancellable(state: JobState, event: Any, now: datetime) -> bool:
-    """The job allows it, at the progress it has reached."""
-    return state.can_be_cancelled_at(now)
-
-
-def start_is_owed(state: JobState, event: Any, now: datetime) -> bool:
-    """Cancelled while waiting, its start is still under way."""
-    return state.owes_start
-
-
-def own_run(state: JobState, event: Any, now: datetime) -> bool:
-    """The event comes from the run that the state belongs to."""
-    token: str = event.token
-    return state.token == token
-
-
-def own_run_while_cancelling(state: JobState, event: Any, now: datetime) -> bool:
-    """The same, and it was asked to stop."""
-    return own_run(state, event, now) and state.is_cancelling
-
-
-# Changes: what becomes of the fields. `transition` sets status and version itself.
-
-Fields = dict[str, Any]
-
-
-def unchanged(state: JobState, event: Any, now: datetime) -> Fields | None:
-    """Nothing to write."""
-    return None
-
-
-def wait_anew(state: JobState, event: Lock | Enqueue, now: datetime) -> Fields:
-    """A new life, waiting for a worker."""
-    return structs.asdict(event.blank) | {"created_at": now, "updated_at": now}
-
-
-def run_anew(state: JobState, event: Start, now: datetime) -> Fields:
-    """A new life, with a worker from the start."""
-    return wait_anew(state, Lock(event.blank), now) | run_again(event.blank, event, now)
-
-
-def run_again(state: JobState, event: Start, now: datetime) -> Fields:
-    """The next attempt of the same life."""
-    return {
-        "settings": event.blank.settings,
-        "owner": event.blank.owner if state.owner is None else state.owner,
-        "token": event.token,
-        "attempt": state.attempt + 1,
-        "started_at": now,
-        "updated_at": now,
-        "heartbeat_at": now,
-        "silence": None,
-        "progress": 0.0,
-        "point_of_no_return": False,
-        **dict.fromkeys(("completed", "total", "message", "result", "error", "cancel_requested_at", "speed", "rate")),
-    }
-
-
-def swallow_start(state: JobState, event: Start, now: datetime) -> Fields:
-    """The start that was owed has come."""
-    return {"owes_start": False}
-
-
-def request(state: JobState, event: RequestCancel, now: datetime) -> Fields:
-    """Asked to stop."""
-    return {"cancel_requested_at": now, "updated_at": now, "silence": state.silence_at(now)}
-
-
-def cancel_before_start(state: JobState, event: Any, now: datetime) -> Fields:
-    """Cancelled, with a start still under way."""
-    return {"cancel_requested_at": now, "updated_at": now, "finished_at": now, "owes_start": True}
-
-
-def cancel_the_dead(state: JobState, event: Any, now: datetime) -> Fields:
-    """Cancelled; should the run wake up, it has lost its say."""
-    return {
-        "cancel_requested_at": state.cancel_requested_at or now,
-        "updated_at": now,
-        "finished_at": now,
-        "token": None,
-    }
-
-
-def report(state: JobState, event: RunEvent, now: datetime) -> Fields:
-    """What was reported, and that the run is alive."""
-    fields = structs.asdict(event.reported)
-    fields["meta"] = state.meta | event.reported.meta
-    fields["point_of_no_return"] |= state.point_of_no_return
-    fields |= {"heartbeat_at": now, "silence": None}
-    if not event.reported.is_in(state):
-        fields["updated_at"] = now
-    return fields
-
-
-def end(state: JobState, event: RunEvent, now: datetime) -> Fields:
-    """What was reported last, and the time."""
-    return report(state, event, now) | {"updated_at": now, "finished_at": now, "speed": None}
-
-
-def end_well(state: JobState, event: Complete, now: datetime) -> Fields:
-    """All done."""
-    return end(state, event, now) | {"progress": 1.0, "error": None}
-
-
-def end_badly(state: JobState, event: Fail, now: datetime) -> Fields:
-    """Why it failed."""
-    return end(state, event, now) | {"error": event.error}
-
-
-def wait_for_retry(state: JobState, event: Retry, now: datetime) -> Fields:
-    """The same life waits for its next attempt, and shows why the last one failed."""
-    return end_badly(state, Fail(event.token, event.reported, event.error), now) | {"finished_at": None, "token": None}
-
-
-def cancel_instead_of_retry(state: JobState, event: Retry, now: datetime) -> Fields:
-    """Cancelled; the retry is a start that must not run."""
-    return wait_for_retry(state, event, now) | {"finished_at": now, "owes_start": True}
-
-
 class Row(Struct, frozen=True):
     """One row of the table; of the rows for a status and event, the first whose rule holds applies."""
 
@@ -206,10 +102,13 @@ ENDED = (COMPLETED, FAILED, CANCELLED)
 TABLE: tuple[Row, ...] = (
     Row((MISSING, *ENDED), Lock, always, PENDING, wait_anew, "the first to ask dispatches the job"),
     Row((PROCESSING,), Lock, dead, PENDING, wait_anew, "the worker died, and the id is wanted again"),
+    Row((PROCESSING, *ENDED), Enqueue, late, None, unchanged, "the worker was faster than the hook"),
     Row((MISSING, *ENDED), Enqueue, always, PENDING, wait_anew, "a queue got the task, and nobody had locked the id"),
     Row((PROCESSING,), Enqueue, dead, PENDING, wait_anew, "the worker died, and the task was enqueued again"),
+    Row((PENDING,), Enqueue, task_is_news, PENDING, note_task, "it was locked, and now there is a task of it"),
     Row((PENDING,), Enqueue, always, PENDING, unchanged, "the lock came first, or the queue's hook fires twice"),
     Row((PROCESSING,), Enqueue, always, PROCESSING, unchanged, "the worker was faster than the hook"),
+    Row((FAILED,), Start, same_task, PROCESSING, run_again, "the queue runs the same task again after all"),
     Row((MISSING, COMPLETED, FAILED), Start, always, PROCESSING, run_anew, "nobody locked it, or it is run once more"),
     Row((PENDING,), Start, always, PROCESSING, run_again, "a worker takes up what was waiting, or retries it"),
     Row((CANCELLED,), Start, start_is_owed, CANCELLED, swallow_start, "the task cancelled while waiting has come"),
@@ -226,6 +125,25 @@ TABLE: tuple[Row, ...] = (
     Row((CANCELLED,), RequestCancel, always, CANCELLED, unchanged, "asked twice"),
     Row((PROCESSING,), FindDead, dead_while_cancelling, CANCELLED, cancel_the_dead, "nobody is left to acknowledge"),
     Row((MISSING, *JobStatus), FindDead, always, None, unchanged, "it lives, or was not asked to stop"),
+    Row((PENDING,), Revoke, always, CANCELLED, cancel_by_queue, "the queue was told not to run it"),
+    Row((PROCESSING, FAILED), Revoke, same_task, CANCELLED, cancel_by_queue, "the queue was told to stop it, and did"),
+    Row((CANCELLED,), Revoke, start_is_owed, CANCELLED, swallow_start, "the queue dropped it, so it will not come"),
+    Row((MISSING, *JobStatus), Revoke, always, None, unchanged, "it has ended, or is another task's by now"),
+    Row((PENDING,), GiveUp, always, FAILED, give_up, "it expired in the queue, say"),
+    Row((PROCESSING,), GiveUp, same_task_while_cancelling, CANCELLED, cancel_by_queue, "killed, as it was asked to stop"),
+    Row((PROCESSING,), GiveUp, same_task, FAILED, give_up, "the queue says that its worker died, or killed it"),
+    Row((CANCELLED,), GiveUp, start_is_owed, CANCELLED, swallow_start, "the queue dropped it, so it will not come"),
+    Row((MISSING, *JobStatus), GiveUp, always, None, unchanged, "it has ended, or is another task's by now"),
+    Row(
+        (PROCESSING,),
+        Requeue,
+        same_task_while_cancelling,
+        CANCELLED,
+        cancel_instead_of_redelivery,
+        "its worker died, and nobody wants it",
+    ),
+    Row((PROCESSING,), Requeue, same_task, PENDING, wait_for_redelivery, "its worker died, and it is delivered again"),
+    Row((MISSING, *JobStatus), Requeue, always, None, unchanged, "it is not running, or is another task's by now"),
     Row((PROCESSING,), Report, own_run, PROCESSING, report, "the run reports or is merely alive"),
     Row((PROCESSING,), Complete, own_run, COMPLETED, end_well, "the function returned, or `complete` was called"),
     Row((PROCESSING,), Fail, own_run, FAILED, end_badly, "the function raised, or `fail` was called"),

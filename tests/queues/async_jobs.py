@@ -1,0 +1,75 @@
+"""The jobs of `tests.queues.jobs`, async, for queues that run coroutines; each under the same name."""
+
+from __future__ import annotations
+
+from asyncio import sleep
+from pathlib import Path
+
+from job_progress import current_progress, tracked
+from tests.queues.jobs import _no_id, tracker
+
+
+async def wait_for(path: Path) -> None:
+    """Return when there is such a file."""
+    while not path.exists():
+        await sleep(0.01)
+
+
+@tracked(tracker=tracker)
+async def silent() -> None:
+    """Report nothing."""
+
+
+@tracked(tracker=tracker, store_result=True)
+async def add(a: int, b: int) -> int:
+    """Have a result."""
+    return a + b
+
+
+@tracked(tracker=tracker, id="name", owner="by")
+async def named(name: str, by: str) -> None:
+    """Have an id of its own, and an owner."""
+
+
+@tracked(tracker=tracker, cancellable=True)
+async def wait(folder: str) -> str:
+    """Say that it has begun, be at a checkpoint all the time, and end when told to."""
+    place = Path(folder)
+    progress = current_progress().update_with_steps(1, 4, message="waiting")
+    (place / "begun").touch()
+    while not (place / "go").exists():
+        progress.exit_if_cancelled()
+        await sleep(0.01)
+    (place / "ended").touch()
+    return "went on"
+
+
+@tracked(tracker=tracker)
+async def stubborn(folder: str) -> None:
+    """Say that it has begun, and look at nothing until told to end."""
+    (Path(folder) / "begun").touch()
+    await wait_for(Path(folder) / "go")
+
+
+@tracked(tracker=tracker)
+async def fail() -> None:
+    """Fail for good."""
+    current_progress().update(0.5)
+    raise ValueError("boom")
+
+
+@tracked(tracker=tracker)
+async def flaky(folder: str) -> None:
+    """Fail at the first attempt, then be in the middle of the second one until told to end."""
+    place = Path(folder)
+    if not (place / "failed").exists():
+        (place / "failed").touch()
+        current_progress().update(0.5, message="first")
+        raise ConnectionError("no answer")
+    (place / "begun").touch()
+    await wait_for(place / "go")
+
+
+@tracked(tracker=tracker, id=_no_id)
+async def nameless(number: int) -> None:
+    """Have an id that cannot be told, neither when it is enqueued nor when it runs."""

@@ -1,0 +1,144 @@
+"""What the contract suite needs to know of a queue, and to do with it."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from enum import IntEnum
+from pathlib import Path
+from types import ModuleType
+from typing import Any, ClassVar, Self
+
+ROOT = Path(__file__).parents[2]
+
+
+class Point(IntEnum):
+    """What "complete" means for a queue; the table in the README has a column for each."""
+
+    PENDING = 1
+    RUNS = 2
+    FAILS = 3
+    CANCELS = 4
+    REVOKES = 5
+    DIES = 6
+    SURVIVES = 7
+    COSTS = 8
+
+
+class Worker:
+    """A real worker of a queue, in processes of its own."""
+
+    def __init__(self, command: Sequence[str], log: Path, environment: Mapping[str, str]) -> None:
+        self._log = log
+        with log.open("ab") as output:
+            self.process = subprocess.Popen(
+                command,
+                cwd=ROOT,
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=output,
+                env={**os.environ, "PYTHONUNBUFFERED": "1", **environment},
+                start_new_session=True,
+            )
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.kill()
+
+    def kill(self) -> None:
+        """End it and all its children, with no chance to tidy up."""
+        for process in {*_session(self.process.pid), self.process.pid}:
+            with suppress(ProcessLookupError):
+                os.kill(process, signal.SIGKILL)
+        self.process.wait()
+
+    def stop(self, timeout: float = 30.0) -> int:
+        """Ask it to end, as an operator does. Returns its exit code."""
+        self.process.terminate()
+        return self.process.wait(timeout)
+
+    def log(self) -> str:
+        """What it has said."""
+        return self._log.read_text(errors="replace")
+
+
+def _session(leader: int) -> list[int]:
+    """The processes of a session: some workers put their children into groups of their own."""
+    listed = subprocess.run(["ps", "-A", "-o", "pid=,sess="], capture_output=True, text=True, check=True).stdout
+    pairs = (line.split() for line in listed.splitlines())
+    return [int(process) for process, session in pairs if session == str(leader)]
+
+
+class Driver(ABC):
+    """A queue, as the suite uses it. It is made in the test's process, and imports its queue when it is.
+
+    The constructor takes the address of an empty Valkey server for the queue to use, and sets up all that
+    enqueuing takes. The worker's command imports the same module, and finds that address in the environment.
+    """
+
+    name: ClassVar[str]
+    """As the table in the README calls it."""
+    package: ClassVar[str]
+    """The module that must be there for it; where it is not, this environment has not got this queue."""
+    environment: ClassVar[str] = "main"
+    """In which of the environments of the tests it runs."""
+    pools: ClassVar[tuple[str, ...]] = ("default",)
+    """The kinds of worker that there are, the usual one first."""
+    cannot: ClassVar[Mapping[Point, str]] = {}
+    """What the queue itself makes impossible, and why; the table's footnotes."""
+    has_cancelled: ClassVar[bool] = True
+    """Has it a word for a task that was cancelled, other than done and failed?"""
+
+    def __init__(self, address: str) -> None:
+        self.address = address
+
+    @property
+    @abstractmethod
+    def jobs(self) -> ModuleType:
+        """`tests.queues.jobs` or `tests.queues.async_jobs`, whichever it runs."""
+
+    @abstractmethod
+    def task(self, job: str) -> object:
+        """The queue's own object around a job of `jobs`: what its decorator gives, or what it makes of a function."""
+
+    @abstractmethod
+    def command(self, pool: str) -> list[str]:
+        """The worker's command, less the interpreter."""
+
+    def worker(self, log: Path, pool: str | None = None, **environment: str) -> Worker:
+        """Start a worker."""
+        return Worker([sys.executable, *self.command(pool or self.pools[0])], log, environment)
+
+    @abstractmethod
+    def send(self, job: str, *args: Any, retries: int = 0) -> str:
+        """Enqueue a job of `jobs`; if it fails, it is retried so often, each time about a second later.
+
+        Returns:
+            The queue's own id of it.
+        """
+
+    @abstractmethod
+    def send_again(self, id: str, job: str, *args: Any) -> None:
+        """Deliver the same task once more, under the same id, as a queue does that has lost sight of the first."""
+
+    def redeliver(self, id: str, job: str, *args: Any) -> None:
+        """After its worker was killed, have the queue deliver it again, as soon as that can be had."""
+        self.send_again(id, job, *args)
+
+    @abstractmethod
+    def revoke(self, id: str) -> None:
+        """Tell the queue, by its own means, not to run a task that waits."""
+
+    @abstractmethod
+    def outcome(self, id: str) -> str | None:
+        """What the queue has of a task: "done", "failed" or "cancelled"; `None` if it has no such word (yet)."""
+
+    def close(self) -> None:
+        """Let go of connections."""

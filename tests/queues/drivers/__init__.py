@@ -1,0 +1,1 @@
+"""How the contract suite speaks to each queue: one module each, also imported by that queue's worker."""

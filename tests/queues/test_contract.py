@@ -1,0 +1,237 @@
+"""What every queue must do, with its real worker in its own process. The table in the README is made of this."""
+
+from __future__ import annotations
+
+import logging
+
+import pytest
+
+from job_progress import Job
+from tests.queues.conftest import BUSY, Queue, point
+from tests.queues.driver import Point
+from tests.queues.seen import Seen
+from tests.servers.valkey import ValkeyServer
+from tests.waiting import eventually
+
+
+@point(Point.PENDING)
+def test_what_is_enqueued_is_pending(queue: Queue) -> None:
+    """Before any worker has seen it, under the queue's own id; and it is the job's first attempt that then runs."""
+    queue.stop_working()
+    id = queue.send("add", 3, 4)
+    state = queue.state("add", id)
+    assert state is not None
+    assert (state.status, state.attempt) == ("pending", 0)
+    queue.work()
+    done = queue.becomes("add", id, lambda state: state.is_finished)
+    assert (done.status, done.attempt, done.created_at) == ("completed", 1, state.created_at)
+
+
+@point(Point.PENDING)
+def test_an_id_and_an_owner_come_from_the_arguments(queue: Queue) -> None:
+    """Where the job says so, with the queue's id kept to itself; enqueued again, it begins anew."""
+    queue.stop_working()
+    name = f"products of {queue.folder.name}"
+    queue.send("named", name, "ada")
+    pending = queue.state("named", name)
+    assert pending is not None
+    assert (pending.status, pending.owner) == ("pending", "ada")
+    queue.work()
+    first = queue.becomes("named", name, lambda state: state.is_completed)
+    queue.send("named", name, "bob")
+    second = queue.becomes("named", name, lambda state: state.version > first.version and state.is_completed)
+    assert (second.owner, second.attempt) == ("bob", 1)
+
+
+@point(Point.PENDING)
+def test_the_job_is_found_behind_the_queues_own_object(queue: Queue) -> None:
+    """`Job.of` takes what the queue's decorator made."""
+    assert Job.of(queue.driver.task("add")) is queue.job("add")
+
+
+@point(Point.RUNS)
+def test_a_run_is_seen_and_completes(queue: Queue, pool: str) -> None:
+    """Processing, with progress, message and counts, and then completed; on each kind of worker."""
+    queue.work()
+    id = queue.send("wait", ...)
+    seen = queue.becomes("wait", id, lambda state: state.message)
+    assert (seen.status, seen.progress, seen.completed, seen.total) == ("processing", 0.25, 1, 4)
+    assert (seen.message, seen.attempt) == ("waiting", 1)
+    queue.go()
+    done = queue.becomes("wait", id, lambda state: state.is_finished)
+    assert (done.status, done.progress, done.result) == ("completed", 1.0, None)
+    assert queue.outcome(id) == "done"
+
+
+@point(Point.RUNS)
+def test_a_result_is_published_where_asked_for(queue: Queue, pool: str) -> None:
+    """The job's own option; the child that leaves at once has not lost it."""
+    queue.work()
+    id = queue.send("add", 3, 4)
+    assert queue.becomes("add", id, lambda state: state.is_finished).result == 7
+
+
+@point(Point.FAILS)
+def test_an_error_is_told_and_left_to_the_queue(queue: Queue, pool: str) -> None:
+    """The state has failed and says why; so has the queue's task."""
+    queue.work()
+    id = queue.send("fail")
+    failed = queue.becomes("fail", id, lambda state: state.is_finished)
+    assert (failed.status, failed.error, failed.progress) == ("failed", "ValueError: boom", 0.5)
+    assert queue.outcome(id) == "failed"
+
+
+@point(Point.FAILS)
+def test_a_retry_waits_with_its_error_and_starts_clean(queue: Queue) -> None:
+    """Pending with attempt and error, then processing without, then the truth; never failed in between."""
+    queue.work()
+    with Seen() as seen:
+        id = queue.send("flaky", ..., retries=2)
+        seen.follow(queue.job("flaky"), id)
+        waiting = queue.becomes("flaky", id, lambda state: state.is_pending and state.error)
+        assert (waiting.attempt, waiting.error) == (1, "ConnectionError: no answer")
+        queue.sees("begun")
+        again = queue.becomes("flaky", id, lambda state: state.is_processing)
+        assert (again.attempt, again.error, again.progress, again.message) == (2, None, 0.0, None)
+        queue.go()
+        done = queue.becomes("flaky", id, lambda state: state.is_finished)
+    assert (done.status, done.attempt, done.error) == ("completed", 2, None)
+    assert "failed" not in seen.statuses
+
+
+@point(Point.CANCELS)
+def test_what_is_cancelled_while_it_waits_never_runs(queue: Queue) -> None:
+    """Its task comes and goes; to the queue it is cancelled, where it has a word for that, and never a failure."""
+    queue.stop_working()
+    id = queue.send("wait", ...)
+    assert queue.job("wait").cancel(id).is_cancelled
+    queue.work()
+    after = queue.send("add", 1, 1)
+    queue.becomes("add", after, lambda state: state.is_completed)
+    settles(queue, id)
+    state = queue.state("wait", id)
+    assert state is not None
+    assert state.is_cancelled
+    assert not queue.has("begun")
+
+
+@point(Point.CANCELS)
+def test_what_runs_stops_at_its_checkpoint(queue: Queue, pool: str) -> None:
+    """Asked, then acknowledged; to the queue it is cancelled, and neither a failure nor tried again."""
+    queue.work()
+    id = queue.send("wait", ..., retries=1)
+    queue.sees("begun")
+    asked = queue.job("wait").cancel(id)
+    assert (asked.status, asked.is_cancelling) == ("processing", True)
+    done = queue.becomes("wait", id, lambda state: state.is_finished)
+    assert (done.status, done.attempt, done.error) == ("cancelled", 1, None)
+    settles(queue, id)
+    assert not queue.has("ended")
+
+
+def settles(queue: Queue, id: str) -> None:
+    """A cancelled task ends in the queue, in its own word for that, or well."""
+    outcome = queue.outcome(id)
+    assert outcome == ("cancelled" if queue.driver.has_cancelled else "done")
+
+
+@point(Point.REVOKES)
+def test_the_queues_own_revoke_is_told(queue: Queue) -> None:
+    """A task that waits, and is taken back by the queue's own means, is cancelled; the next one runs."""
+    queue.stop_working()
+    id = queue.send("wait", ...)
+    queue.driver.revoke(id)
+    queue.work()
+    assert queue.becomes("wait", id, lambda state: state.is_finished).status == "cancelled"
+    after = queue.send("add", 1, 1)
+    queue.becomes("add", after, lambda state: state.is_completed)
+    assert not queue.has("begun")
+
+
+@point(Point.DIES)
+def test_a_killed_worker_is_noticed_and_its_task_runs_again(queue: Queue) -> None:
+    """It reads stalled; delivered again it is the second attempt, and ends well."""
+    worker = queue.worker_of_its_own()
+    id = queue.send("wait", ...)
+    queue.sees("begun")
+    worker.kill()
+    stalled = queue.becomes("wait", id, lambda state: state.is_stalled)
+    assert stalled.status == "processing"
+    (queue.folder / "begun").unlink()
+    queue.worker_of_its_own()
+    queue.driver.redeliver(id, "wait", str(queue.folder))
+    queue.sees("begun")
+    again = queue.becomes("wait", id, lambda state: state.is_processing and not state.is_stalled)
+    assert again.attempt == 2
+    queue.go()
+    assert queue.becomes("wait", id, lambda state: state.is_finished).status == "completed"
+
+
+@point(Point.DIES)
+def test_a_delivery_of_a_live_run_leaves_it_alone(queue: Queue) -> None:
+    """The second one is turned away; the first goes on, and completes."""
+    first, second = queue.worker_of_its_own(), queue.driver.worker(queue.folder / "worker-second.log", queue.pool)
+    with second:
+        id = queue.send("wait", ...)
+        queue.sees("begun")
+        queue.driver.send_again(id, "wait", str(queue.folder))
+        eventually(lambda: "JobAlreadyProcessing" in first.log() + second.log(), BUSY)
+        state = queue.state("wait", id)
+        assert state is not None
+        assert (state.status, state.attempt, state.error) == ("processing", 1, None)
+        queue.go()
+        done = queue.becomes("wait", id, lambda state: state.is_finished)
+        assert (done.status, done.attempt) == ("completed", 1)
+
+
+@point(Point.SURVIVES)
+def test_an_id_that_cannot_be_told_breaks_no_hook(queue: Queue, caplog: pytest.LogCaptureFixture) -> None:
+    """Enqueuing goes on, with a line in the log; the task then fails by the job's own mistake, and the worker works."""
+    queue.work()
+    with caplog.at_level(logging.ERROR, "job_progress"):
+        id = queue.send("nameless", 1)
+    assert "what the queue says of it cannot be stored" in caplog.text
+    assert queue.outcome(id) == "failed"
+    after = queue.send("add", 1, 1)
+    queue.becomes("add", after, lambda state: state.is_completed)
+
+
+@point(Point.SURVIVES)
+def test_a_store_that_is_away_breaks_no_hook(queue: Queue, unreachable: str) -> None:
+    """Tasks run all the same."""
+    queue.worker_of_its_own(QUEUE_TESTS_STORE=unreachable)
+    id = queue.send("stubborn", ...)
+    queue.sees("begun")
+    queue.go()
+    assert queue.outcome(id) == "done"
+
+
+@point(Point.COSTS)
+def test_a_silent_job_costs_few_round_trips(queue: Queue, states: ValkeyServer) -> None:
+    """One to enqueue; at the worker two to start, as it was pending, and one to end."""
+    queue.work()
+    before = queue.send("silent")
+    queue.becomes("silent", before, lambda state: state.is_completed)
+    calls = scripts(states)
+    id = queue.send("silent")
+    queue.outcome(id)
+    assert scripts(states) - calls <= 4
+    state = queue.state("silent", id)
+    assert state is not None
+    assert state.is_completed
+
+
+@point(Point.COSTS)
+def test_no_thread_outlives_the_worker(queue: Queue) -> None:
+    """Asked to stop, a worker that has run tracked jobs ends in its own time."""
+    worker = queue.worker_of_its_own()
+    id = queue.send("silent")
+    queue.becomes("silent", id, lambda state: state.is_completed)
+    queue.outcome(id)
+    worker.stop(BUSY)
+
+
+def scripts(states: ValkeyServer) -> int:
+    """How many changes the store was asked for until now."""
+    statistics = states.ask("INFO", "commandstats")
+    return sum(int(statistics[name]["calls"]) for name in statistics if "evalsha" in name or "fcall" in name)

@@ -4,9 +4,10 @@
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 VENV := .venv
 BIN := $(VENV)/bin
+SEVERAL := -n 3 --dist worksteal --reruns 1
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check soak bench screenshots clean
+.PHONY: help demo test check soak bench screenshots lock clean
 
 help:
 	@echo "make demo   watch the main job run, with no server"
@@ -15,6 +16,7 @@ help:
 	@echo "make soak   the tests that take minutes for each store (SOAK_STORE=redis: for one)"
 	@echo "make bench  measure, beside peers and the raw store"
 	@echo "make screenshots  make the pictures in docs/ anew"
+	@echo "make lock   choose anew the versions in tests/environments"
 	@echo "make clean  remove all that was made"
 
 demo: $(VENV)/.installed
@@ -23,7 +25,8 @@ demo: $(VENV)/.installed
 test: $(VENV)/.installed-dev
 	@$(BIN)/python -m tests.web.browser.chromium
 	$(BIN)/coverage erase
-	$(BIN)/coverage run -m pytest -n 3 --dist worksteal --reruns 1
+	@# What failed in one environment does not keep the tests of the next from running.
+	$(BIN)/coverage run -m pytest $(SEVERAL); main=$$?; $(BIN)/python -m tests.environments $(SEVERAL) && exit $$main
 	@# Processes that the tests kill may leave half a file, which is warned about.
 	@PYTHONWARNINGS=ignore $(BIN)/coverage combine --quiet
 	@PYTHONWARNINGS=ignore $(BIN)/coverage report
@@ -47,18 +50,21 @@ screenshots: $(VENV)/.installed-dev
 	$(BIN)/python docs/screenshots.py
 	$(BIN)/python -m docs.screenshots_web
 
+lock: $(VENV)/.installed-dev
+	$(BIN)/python -m tests.environments.lock
+
 clean:
-	rm -rf $(VENV) dist htmlcov .coverage* .hypothesis .mypy_cache .pytest_cache .ruff_cache .import_linter_cache
+	rm -rf $(VENV) $(VENV)-* dist htmlcov .coverage* .hypothesis .mypy_cache .pytest_cache .ruff_cache .import_linter_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
-# uv where there is one, as it is faster; else what every Python brings along.
+# Make $(1) with $(2) in it. uv where there is one, as it is faster; else what every Python brings along.
 define install
 	@if command -v uv >/dev/null; then \
-		uv venv --quiet --clear --python "$(PYTHON)" $(VENV) && uv pip install --quiet --python $(BIN)/python $(1); \
+		uv venv --quiet --clear --python "$(PYTHON)" $(1) && uv pip install --quiet --python $(1)/bin/python $(2); \
 	else \
-		"$(PYTHON)" -m venv --clear $(VENV) && \
-		$(BIN)/python -m pip install --quiet --disable-pip-version-check --upgrade "pip>=25.1" && \
-		$(BIN)/python -m pip install --quiet --disable-pip-version-check $(1); \
+		"$(PYTHON)" -m venv --clear $(1) && \
+		$(1)/bin/python -m pip install --quiet --disable-pip-version-check --upgrade "pip>=25.1" && \
+		$(1)/bin/python -m pip install --quiet --disable-pip-version-check $(2); \
 	fi
 endef
 
@@ -76,11 +82,21 @@ $(VENV)/.installed: pyproject.toml
 	@"$(PYTHON)" -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
 		{ echo "Python 3.11 or newer is needed; name one with: make PYTHON=/path/to/python3 ..."; exit 1; }
 	@echo "Setting up in $(VENV) ..."
-	$(call install,--editable ".[cli]")
+	$(call install,$(VENV),--editable ".[cli]")
 	@touch $@
 
 $(VENV)/.installed-dev: pyproject.toml
 	@echo "Setting up for development in $(VENV) ..."
-	$(call install,--editable ".[all]" --group dev)
+	$(call install,$(VENV),--editable ".[all]" --group dev)
 	$(call install_beside,redis,5.0.1)
 	@touch $(VENV)/.installed $@
+
+# For the tests that cannot do with $(VENV), which is called main there: tests/environments finds the Python.
+$(VENV)-%/.installed: tests/environments/%.txt pyproject.toml
+	@echo "Setting up in $(@D) ..."
+	$(call install,$(@D),--editable . --requirement $<)
+	@touch $@
+
+# No file of this name is ever made, as the newest versions are other ones each time.
+$(VENV)-%/.newest:
+	$(call install,$(@D),--editable . --group $*)

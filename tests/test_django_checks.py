@@ -12,6 +12,8 @@ from job_progress.default import set_default_tracker
 from job_progress.django_checks import check_cache, register_checks
 from tests.servers.django_caches import BACKENDS, SPACE, URL, cache_settings
 
+pytestmark = pytest.mark.environment("main", "django6")
+
 
 @pytest.fixture(autouse=True)
 def url(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:

@@ -6,7 +6,6 @@ import os
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from importlib import import_module
-from importlib.util import find_spec
 from inspect import signature
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -15,6 +14,7 @@ from typing import Any
 import pytest
 
 from job_progress import Job, JobState
+from tests.environments import HERE
 from tests.queues.driver import Driver, Point, Worker
 from tests.servers.process import free_port
 from tests.servers.valkey import ValkeyServer
@@ -22,7 +22,6 @@ from tests.waiting import eventually
 
 DRIVERS = ("rq.RQ",)
 """Modules in `drivers`, and the classes in them."""
-ENVIRONMENT = os.environ.get("JOB_PROGRESS_TESTS", "main")
 BUSY = 60.0
 """Seconds that a worker may take to get to a task, on a machine that is busy with others."""
 
@@ -34,12 +33,9 @@ def driver_class(name: str) -> type[Driver]:
     return found
 
 
-HERE = {
-    found.name: found
-    for found in map(driver_class, DRIVERS)
-    if found.environment == ENVIRONMENT and find_spec(found.package)
-}
-POOLS = [(name, pool) for name, found in HERE.items() for pool in found.pools]
+QUEUES = {found.name: found for found in map(driver_class, DRIVERS) if found.environment == HERE}
+"""Those of this environment."""
+POOLS = [(name, pool) for name, found in QUEUES.items() for pool in found.pools]
 
 
 def point(number: Point) -> Callable[[Callable[..., None]], Callable[..., None]]:
@@ -54,14 +50,14 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
             ("queue_name", "pool"), POOLS, ids=[f"{name}-{pool}" for name, pool in POOLS], scope="session"
         )
     elif "queue_name" in metafunc.fixturenames:
-        metafunc.parametrize("queue_name", list(HERE), scope="session")
+        metafunc.parametrize("queue_name", list(QUEUES), scope="session")
 
 
 @pytest.fixture(autouse=True)
 def _only_what_the_queue_can(request: pytest.FixtureRequest) -> None:
     marker = request.node.get_closest_marker("point")
     if marker is not None and "queue_name" in request.fixturenames:
-        why = HERE[request.getfixturevalue("queue_name")].cannot.get(marker.args[0])
+        why = QUEUES[request.getfixturevalue("queue_name")].cannot.get(marker.args[0])
         if why is not None:
             pytest.skip(f"the queue cannot: {why}")
 
@@ -97,7 +93,7 @@ class Brokers:
             place = self._folder / name.replace(" ", "-")
             place.mkdir()
             server = self._stack.enter_context(ValkeyServer(place))
-            driver = self._drivers[name] = HERE[name](server.url)
+            driver = self._drivers[name] = QUEUES[name](server.url)
             self._stack.callback(driver.close)
         return self._drivers[name]
 
@@ -219,7 +215,7 @@ class Queue:
 @pytest.fixture
 def pool(queue_name: str) -> str:
     """The usual kind of worker, unless the test asks for each."""
-    return HERE[queue_name].pools[0]
+    return QUEUES[queue_name].pools[0]
 
 
 @pytest.fixture

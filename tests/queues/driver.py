@@ -85,10 +85,8 @@ class Driver(ABC):
 
     name: ClassVar[str]
     """As the table in the README calls it."""
-    package: ClassVar[str]
-    """The module that must be there for it; where it is not, this environment has not got this queue."""
     environment: ClassVar[str] = "main"
-    """In which of the environments of the tests it runs."""
+    """In which of `tests.environments` it is."""
     pools: ClassVar[tuple[str, ...]] = ("default",)
     """The kinds of worker that there are, the usual one first."""
     cannot: ClassVar[Mapping[Point, str]] = {}

@@ -13,6 +13,8 @@ from tests.queues.seen import Seen
 from tests.servers.valkey import ValkeyServer
 from tests.waiting import eventually
 
+pytestmark = pytest.mark.environment("main", "arq", "django6", "saq")
+
 
 @point(Point.PENDING)
 def test_what_is_enqueued_is_pending(queue: Queue) -> None:

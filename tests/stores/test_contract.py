@@ -14,8 +14,10 @@ import pytest
 from job_progress import clock
 from job_progress.stores import Conflict, Query, Record, Store
 from tests.stores.changes import change, forget, load, names, put, swap
-from tests.stores.conftest import PUSHING, SHARED, Open, Time
+from tests.stores.conftest import PUSHING, SHARED, Open, Time, kinds
 from tests.waiting import eventually
+
+pytestmark = pytest.mark.environment("main", "django6")
 
 ODD_KEYS = [
     "a:b", "*", "?", "[a]", "a/b", "..", "%s", "%", "_", "ü✓", "u\u0308", "😀", "'", '"', "`", "\\", "{}", "#", "&=+",
@@ -152,7 +154,7 @@ def test_of_many_threads_exactly_one_wins_each_version(store: Store) -> None:
     race([store] * 8)
 
 
-@pytest.mark.parametrize("store_url", SHARED, indirect=True)
+@pytest.mark.parametrize("store_url", kinds(SHARED), indirect=True)
 def test_of_many_connections_exactly_one_wins_each_version(open_with: Open) -> None:
     """The same, through a store each."""
     race([open_with("test") for _ in range(8)])
@@ -408,7 +410,7 @@ def test_a_description_opens_nothing(store: Store, store_url: str) -> None:
     assert store.describe() == before
 
 
-@pytest.mark.parametrize("store_url", SHARED, indirect=True)
+@pytest.mark.parametrize("store_url", kinds(SHARED), indirect=True)
 def test_what_one_has_put_the_others_see(store: Store, open_with: Open) -> None:
     """Stores opened on one URL are one store."""
     other = open_with("test")
@@ -421,7 +423,7 @@ def test_what_one_has_put_the_others_see(store: Store, open_with: Open) -> None:
 
 
 @pytest.mark.parametrize("prefixes", [("a", "b"), ("a", "a:b"), ("a", "A"), ("a", "*"), ("%", "_")])
-@pytest.mark.parametrize("store_url", SHARED, indirect=True)
+@pytest.mark.parametrize("store_url", kinds(SHARED), indirect=True)
 def test_prefixes_keep_applications_apart(open_with: Open, prefixes: tuple[str, str]) -> None:
     """What is below one prefix is not there below another, even if one begins like the other."""
     one, other = map(open_with, prefixes)
@@ -435,7 +437,7 @@ def test_prefixes_keep_applications_apart(open_with: Open, prefixes: tuple[str, 
     assert load(other) == Record(2, b"other")
 
 
-@pytest.mark.parametrize("store_url", PUSHING, indirect=True)
+@pytest.mark.parametrize("store_url", kinds(PUSHING), indirect=True)
 def test_a_subscriber_is_told_which_keys_have_changed(store: Store, open_with: Open) -> None:
     """Each change to a key that is followed, made here or elsewhere, is pushed; a conflict is no change."""
     elsewhere = open_with("test") if store.describe() != "this process's memory" else store
@@ -455,7 +457,7 @@ def test_a_subscriber_is_told_which_keys_have_changed(store: Store, open_with: O
     subscription.close()
 
 
-@pytest.mark.parametrize("store_url", PUSHING, indirect=True)
+@pytest.mark.parametrize("store_url", kinds(PUSHING), indirect=True)
 def test_who_no_longer_follows_is_told_no_more(store: Store) -> None:
     """Neither of the one key, nor of any after `close`; other subscriptions still are."""
     told: list[str] = []
@@ -481,7 +483,7 @@ def test_who_no_longer_follows_is_told_no_more(store: Store) -> None:
     other.close()
 
 
-@pytest.mark.parametrize("store_url", PUSHING, indirect=True)
+@pytest.mark.parametrize("store_url", kinds(PUSHING), indirect=True)
 def test_a_subscriber_finds_what_it_was_told_of(store: Store) -> None:
     """A push comes after the change, so that whoever loads upon it gets the new record."""
     found: list[Record | None] = []
@@ -495,7 +497,7 @@ def test_a_subscriber_finds_what_it_was_told_of(store: Store) -> None:
     subscription.close()
 
 
-@pytest.mark.parametrize("store_url", PUSHING, indirect=True)
+@pytest.mark.parametrize("store_url", kinds(PUSHING), indirect=True)
 def test_prefixes_keep_pushes_apart(open_with: Open) -> None:
     """A change below another prefix is not told."""
     mine, other = (open_with("a"), open_with("b"))

@@ -32,6 +32,8 @@ from tests.stores.changes import change, forget, load, names, put, swap
 from tests.stores.unreliable_cache import Hook, UnreliableCache
 from tests.waiting import eventually
 
+pytestmark = pytest.mark.environment("main", "django6")
+
 BETWEEN_PROCESSES = ["django_database_url", "django_file_url", "django_redis_url"]
 
 

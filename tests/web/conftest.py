@@ -17,6 +17,9 @@ from tests.web.faces import FACES, Face
 __all__ = ["command"]
 
 ADMIN = {"X-User": "admin"}
+MAIN = pytest.mark.environment("main")
+BOTH = pytest.mark.environment("main", "django6")
+"""Where there is a Python for it, Django 6 serves its faces as well."""
 
 
 @pytest.fixture(scope="session")
@@ -25,7 +28,7 @@ def _faces() -> Iterator[dict[str, Face]]:
         yield {name: servers.enter_context(start()) for name, start in FACES.items()}
 
 
-@pytest.fixture(params=list(FACES))
+@pytest.fixture(params=[pytest.param(name, marks=BOTH if name.startswith("django") else MAIN) for name in FACES])
 def face(request: pytest.FixtureRequest, _faces: dict[str, Face], tracker: Tracker) -> Face:
     """Each framework in turn, serving the states of *tracker*."""
     return _faces[request.param]

@@ -25,6 +25,8 @@ from job_progress.web.django.checks import check_settings  # noqa: E402
 from job_progress.web.django.links import links, url_of  # noqa: E402
 from job_progress.web.django.rules import owner_or_staff  # noqa: E402
 
+pytestmark = pytest.mark.environment("main", "django6")
+
 
 @pytest.fixture(autouse=True)
 def _default_tracker_stays() -> Iterator[None]:

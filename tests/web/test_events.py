@@ -16,6 +16,8 @@ from tests.web.conftest import ADMIN, named
 from tests.web.events import streaming
 from tests.web.faces import PLACES, Face
 
+pytestmark = pytest.mark.environment("main", "django6")
+
 
 @pytest.fixture(autouse=True)
 def _gone_viewers_are_found_out(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -9,6 +9,8 @@ from job_progress import Job, Tracker
 from job_progress.web import files, listing
 from tests.web.conftest import named
 
+pytestmark = pytest.mark.environment("main", "django6")
+
 
 def ids(answer: httpx.Response) -> list[str]:
     return [state["id"] for state in answer.json()["states"]]

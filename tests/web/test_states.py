@@ -15,6 +15,8 @@ from job_progress.default import set_default_tracker
 from tests.web.conftest import named
 from tests.web.faces import Face
 
+pytestmark = pytest.mark.environment("main", "django6")
+
 ODD = ["a/b", "/", "%", "%2F", "ü✓", "a b+c", "events", "a/events", "a/cancel", "?x=1#y", "a//b/", "ü" * 200]
 
 

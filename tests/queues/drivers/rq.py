@@ -22,7 +22,6 @@ class RQ(Driver):
     """One queue, and workers of each kind."""
 
     name = "RQ"
-    package = "rq"
     pools = tuple(RUNNING)
     has_cancelled = False
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from contextlib import ExitStack
 from functools import partial
 from itertools import count
@@ -121,7 +122,7 @@ class Life(RuleBasedStateMachine):
 
     @rule(task=TASKS, what=st.sampled_from(["revoked", "given up", "requeued"]))
     def queue_speaks(self, task: str, what: str) -> None:
-        tell = {
+        tell: dict[str, Callable[..., None]] = {
             "revoked": revoked,
             "given up": partial(given_up, error="expired"),
             "requeued": partial(requeued, error="worker lost"),

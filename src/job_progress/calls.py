@@ -16,7 +16,7 @@ def task_id(*args: Any, **kwargs: Any) -> Any:
 
 def nobody(*args: Any, **kwargs: Any) -> None:
     """The owner of a call that says none."""
-    return None
+    return
 
 
 def chooser(function: Callable[..., Any], option: str, wanted: str | Callable[..., object]) -> Callable[..., Any]:

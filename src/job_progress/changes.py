@@ -13,7 +13,6 @@ from job_progress.events import (
     Fail,
     GiveUp,
     Lock,
-    Report,
     RequestCancel,
     Requeue,
     Retry,

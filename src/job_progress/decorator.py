@@ -60,7 +60,8 @@ def tracked(
     It stays a plain function, under its own name and signature, with one more attribute, `job`.
     Call it, or let a queue's worker call it: the run is processing, reports through
     `current_progress()`, and ends as the function does. If it was cancelled, the call returns
-    `None`, or ends as the queue wants cancelled tasks to. A call costs two round trips to the store (three, if its id was pending).
+    `None`, or ends as the queue wants cancelled tasks to. A call costs two round trips to the store
+    (three, if its id was pending).
 
     Args:
         function: What to decorate, if there are no options.
@@ -137,4 +138,3 @@ def tracked(
         return wrapper
 
     return decorate if function is None else decorate(function)
-

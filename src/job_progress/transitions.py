@@ -130,7 +130,7 @@ TABLE: tuple[Row, ...] = (
     Row((CANCELLED,), Revoke, start_is_owed, CANCELLED, swallow_start, "the queue dropped it, so it will not come"),
     Row((MISSING, *JobStatus), Revoke, always, None, unchanged, "it has ended, or is another task's by now"),
     Row((PENDING,), GiveUp, always, FAILED, give_up, "it expired in the queue, say"),
-    Row((PROCESSING,), GiveUp, same_task_while_cancelling, CANCELLED, cancel_by_queue, "killed, as it was asked to stop"),
+    Row((PROCESSING,), GiveUp, same_task_while_cancelling, CANCELLED, cancel_by_queue, "killed, and asked to stop"),
     Row((PROCESSING,), GiveUp, same_task, FAILED, give_up, "the queue says that its worker died, or killed it"),
     Row((CANCELLED,), GiveUp, start_is_owed, CANCELLED, swallow_start, "the queue dropped it, so it will not come"),
     Row((MISSING, *JobStatus), GiveUp, always, None, unchanged, "it has ended, or is another task's by now"),

@@ -138,5 +138,6 @@ class Driver(ABC):
     def outcome(self, id: str) -> str | None:
         """What the queue has of a task: "done", "failed" or "cancelled"; `None` if it has no such word (yet)."""
 
+    @abstractmethod
     def close(self) -> None:
         """Let go of connections."""

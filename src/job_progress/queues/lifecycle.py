@@ -56,8 +56,7 @@ def given_up(
 ) -> None:
     """The queue will not run the task (any more): it has failed, unless it has ended. Arguments as for `enqueued`.
 
-    Args:
-        error: Why: it expired, say, or ran for too long and was killed, or its worker died.
+    *error* says why: it expired, say, or ran for too long and was killed, or its worker died.
     """
     _tell(task, id, args, kwargs, lambda blank: GiveUp(blank, explain(error)))
 
@@ -72,8 +71,7 @@ def requeued(
 ) -> None:
     """The task's worker has died, and the queue will deliver it again: it is pending. Arguments as for `enqueued`.
 
-    Args:
-        error: How the worker died.
+    *error* says how the worker died.
     """
     _tell(task, id, args, kwargs, lambda blank: Requeue(blank, explain(error)))
 

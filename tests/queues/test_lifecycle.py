@@ -1,0 +1,149 @@
+"""What queues tell of a task outside of its run."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from functools import partial
+from types import SimpleNamespace
+
+import pytest
+
+from job_progress import Job, Tracker, tracked
+from job_progress.queues.lifecycle import enqueued, given_up, hook, requeued, revoked
+from job_progress.task import QueueTask, queue_task
+from tests.servers.process import free_port
+
+TELL: dict[str, Callable[..., None]] = {
+    "enqueued": enqueued,
+    "revoked": revoked,
+    "given up": partial(given_up, error="expired"),
+    "requeued": partial(requeued, error="worker lost"),
+}
+
+
+@tracked(id="product", owner="by")
+def refresh(context: object, product: int, by: str = "nobody") -> None:
+    """A job with an id of its own, to whose arguments its queue adds one."""
+
+
+@tracked
+def plain() -> None:
+    """A job with none."""
+
+
+def test_the_call_says_id_and_owner_and_the_queue_the_task(job_progress_tracker: Tracker) -> None:
+    """What the queue will put in front of the arguments is told as anything."""
+    enqueued(refresh, "task-1", (None, 7), {"by": "ada"})
+    state = refresh.job.get(7)
+    assert state is not None
+    assert (state.status, state.owner, state.task) == ("pending", "ada", "task-1")
+
+
+def test_without_an_id_of_its_own_the_task_is_the_id(job_progress_tracker: Tracker) -> None:
+    """And is not stored twice."""
+    enqueued(plain, "task-1")
+    state = plain.job.get("task-1")
+    assert state is not None
+    assert state.task == ""
+
+
+def test_a_word_about_one_task_does_not_end_the_run_of_another(job_progress_tracker: Tracker) -> None:
+    """Even under the same id."""
+    with queue_task(QueueTask(id="task-1")), refresh.job.start(7):
+        for tell in TELL.values():
+            tell(refresh, "task-2", (None, 7))
+        state = refresh.job.get(7)
+        assert state is not None
+        assert state.is_processing
+        assert not state.is_cancelling
+        revoked(refresh, "task-1", (None, 7))
+        assert refresh.job.get(7).is_cancelled  # type: ignore[union-attr] # pyright: ignore[reportOptionalMemberAccess]
+
+
+@pytest.mark.parametrize("tell", TELL.values(), ids=list(TELL))
+def test_of_what_is_not_tracked_nothing_is_said(
+    tell: Callable[..., None], job_progress_tracker: Tracker, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Neither to the store nor in the log."""
+    tell(len, "task-1", ([],))
+    assert not job_progress_tracker.list()
+    assert not caplog.records
+
+
+@pytest.mark.parametrize("tell", TELL.values(), ids=list(TELL))
+def test_a_call_that_cannot_be_is_said_in_the_log(
+    tell: Callable[..., None], job_progress_tracker: Tracker, caplog: pytest.LogCaptureFixture
+) -> None:
+    """An argument is missing, so that there is no id: nothing is raised."""
+    tell(refresh, "task-1", ())
+    assert "cannot be stored" in caplog.text
+
+
+@pytest.mark.parametrize("tell", TELL.values(), ids=list(TELL))
+def test_a_store_that_is_away_is_said_in_the_log(tell: Callable[..., None], caplog: pytest.LogCaptureFixture) -> None:
+    """In one line without a traceback: nothing is raised."""
+    job = Job("away", tracker=Tracker(f"redis://127.0.0.1:{free_port()}/0"))
+    tell(SimpleNamespace(job=job), "task-1")
+    [record] = caplog.records
+    assert (record.levelno, record.exc_info) == (logging.WARNING, None)
+
+
+def test_a_hook_raises_nothing(caplog: pytest.LogCaptureFixture) -> None:
+    """What it would have raised is in the log, with its traceback."""
+
+    @hook
+    def broken() -> None:
+        raise LookupError("boom")
+
+    broken()
+    assert "LookupError: boom" in caplog.text
+
+
+def test_a_tracked_call_inside_a_run_is_not_the_queues_task(job_progress_tracker: Tracker) -> None:
+    """Its error is its own end, and not one that the queue will retry; and it has an id of its own."""
+    inner_job = Job("inner")
+
+    @tracked(name="outer")
+    def outer() -> None:
+        with pytest.raises(ConnectionError), inner_job.start("1"):
+            raise ConnectionError("no answer")
+        plain()
+
+    with queue_task(QueueTask(id="task-1", will_retry=lambda error: True)):
+        outer()
+    inner = inner_job.get("1")
+    assert inner is not None
+    assert inner.is_failed
+    assert [state.id for state in plain.job.list()] != ["task-1"]
+    assert [state.id for state in outer.job.list()] == ["task-1"]
+
+
+def test_a_cancelled_task_ends_the_queues_way(job_progress_tracker: Tracker) -> None:
+    """Whether it was cancelled before it began or while it ran; a task that ends otherwise does not."""
+
+    class Ignore(Exception):
+        """What a queue takes for cancelled."""
+
+    def ignore() -> None:
+        raise Ignore
+
+    @tracked(name="cancels", id="id", cancellable=True)
+    def cancels(id: str, itself: bool = False) -> str:
+        from job_progress import current_progress
+
+        if itself:
+            current_progress().cancel_and_exit()
+        return "done"
+
+    task = QueueTask(id="task-1", end_cancelled=ignore)
+    with queue_task(task), pytest.raises(Ignore):
+        cancels("1", itself=True)
+    cancels.job.lock("2")
+    cancels.job.cancel("2")
+    with queue_task(task), pytest.raises(Ignore):
+        cancels("2")
+    with queue_task(task):
+        assert cancels("3") == "done"
+    states = [cancels.job.get(id) for id in "123"]
+    assert [state and str(state.status) for state in states] == ["cancelled", "cancelled", "completed"]

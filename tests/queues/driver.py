@@ -33,9 +33,7 @@ class Point(IntEnum):
 class Worker:
     """A real worker of a queue, in processes of its own."""
 
-    def __init__(
-        self, command: Sequence[str], log: Path, environment: Mapping[str, str], folder: Path = ROOT
-    ) -> None:
+    def __init__(self, command: Sequence[str], log: Path, environment: Mapping[str, str], folder: Path = ROOT) -> None:
         self._log = log
         with log.open("ab") as output:
             self.process = subprocess.Popen(

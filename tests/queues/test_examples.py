@@ -7,7 +7,6 @@ import re
 import shlex
 import subprocess
 import sys
-from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
 
@@ -45,12 +44,12 @@ def example(queue_name: str) -> str:
 @pytest.fixture
 def folder(
     queue_name: str, example: str, tmp_path: Path, shared_valkey: ValkeyServer, request: pytest.FixtureRequest
-) -> Iterator[Path]:
+) -> Path:
     """A folder with the example in it, for servers that are a test's."""
     with shared_valkey.client() as client:
         client.flushall()
     (tmp_path / f"{SLUGS[queue_name]}.py").write_text(at_home(example, shared_valkey, request))
-    yield tmp_path
+    return tmp_path
 
 
 def at_home(text: str, valkey: ValkeyServer, request: pytest.FixtureRequest) -> str:

@@ -9,11 +9,12 @@ import pytest
 
 from tests.environments import pytest_collection_modifyitems, pytest_ignore_collect
 from tests.processes.child import Child, Launch
+from tests.queues.results import pytest_terminal_summary
 from tests.servers.django_caches import django_database_url, django_file_url, django_locmem_url, django_redis_url
 from tests.servers.postgresql import postgresql, postgresql_url, shared_postgresql
 from tests.servers.valkey import cluster_url, replicated_cluster, shared_cluster, shared_valkey, valkey, valkey_url
 
-__all__ = ["pytest_collection_modifyitems", "pytest_ignore_collect"]
+__all__ = ["pytest_collection_modifyitems", "pytest_ignore_collect", "pytest_terminal_summary"]
 __all__ += ["postgresql", "postgresql_url", "shared_postgresql"]
 __all__ += ["cluster_url", "replicated_cluster", "shared_cluster", "shared_valkey", "valkey", "valkey_url"]
 __all__ += ["django_database_url", "django_file_url", "django_locmem_url", "django_redis_url"]

@@ -16,6 +16,7 @@ import pytest
 from job_progress import Job, JobState
 from tests.environments import HERE
 from tests.queues.driver import Driver, Point, Worker
+from tests.queues.results import mark
 from tests.servers.process import free_port
 from tests.servers.valkey import ValkeyServer
 from tests.waiting import eventually
@@ -57,7 +58,9 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 def _only_what_the_queue_can(request: pytest.FixtureRequest) -> None:
     marker = request.node.get_closest_marker("point")
     if marker is not None and "queue_name" in request.fixturenames:
-        why = QUEUES[request.getfixturevalue("queue_name")].cannot.get(marker.args[0])
+        name: str = request.getfixturevalue("queue_name")
+        mark(request, name, marker.args[0])
+        why = QUEUES[name].cannot.get(marker.args[0])
         if why is not None:
             pytest.skip(f"the queue cannot: {why}")
 

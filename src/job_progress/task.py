@@ -29,6 +29,8 @@ class QueueTask(Struct, frozen=True, kw_only=True):
 
     Attributes:
         id: The queue's own id of it; the id of a tracked job that names none itself.
+        enqueued: What `job_progress.queues.lifecycle.enqueued` gave when the task was sent, if its message
+            can carry that: it saves the start a round trip.
         will_retry: Will the queue run it again after this error?
         was_cancelled: Is this exception how the queue tells the task that somebody cancelled it?
         shown_error: The error to show for what was raised: what a queue's own "retry this" is about, say.
@@ -38,6 +40,7 @@ class QueueTask(Struct, frozen=True, kw_only=True):
     """
 
     id: str | None = None
+    enqueued: int | None = None
     will_retry: Callable[[BaseException], bool] = _never
     was_cancelled: Callable[[BaseException], bool] = _never
     shown_error: Callable[[BaseException], BaseException] = _itself

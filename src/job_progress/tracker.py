@@ -8,7 +8,7 @@ import re
 from collections import deque
 from collections.abc import AsyncGenerator, Callable, Collection, Generator, Sequence
 from contextlib import AbstractContextManager
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from math import inf
 
 from msgspec import structs
@@ -23,6 +23,7 @@ from job_progress.reporter import Reporter
 from job_progress.run import Run
 from job_progress.state import USUAL, JobState, JobStatus, Settings, microseconds
 from job_progress.stores import DEFAULT_URL, Query, Record, Store, open_store
+from job_progress.task import current_task
 from job_progress.threads import in_thread
 from job_progress.transitions import Refused, describe, transition
 from job_progress.watch import Hub, Watcher
@@ -278,28 +279,29 @@ class Tracker:
 
     # For jobs and integrations.
 
-    def apply(self, blank: JobState, event: Event, *, likely_new: bool) -> JobState:
+    def apply(self, blank: JobState, event: Event, *, likely_new: bool, guess: JobState | None = None) -> JobState:
         """Let *event* happen to the state of *blank*'s job and id; *blank* stands for it where it is missing.
 
-        One round trip if the state is missing and *likely_new* says so, else two.
+        One round trip if the state is missing and *likely_new* says so, or is as *guess* says; else two.
 
         Raises:
             Refused: The transition table does not allow it.
             StoreUnavailable: The store does not answer, or others keep changing the state.
         """
         key = self._key_of(blank.job, blank.id)
-        record = None if likely_new else self.store.load([key])[0]
+        record = None if likely_new or guess else self.store.load([key])[0]
+        state = guess or state_in(record) or blank
         for _ in range(ROUNDS):
-            state = state_in(record) or blank
             changed = transition(state, event, clock.now())
             if changed is state:
                 return state.bound_to(self)
-            change = change_to(changed, key, record.version if record else 0)
+            change = change_to(changed, key, guess.version if guess else record.version if record else 0)
             [conflict] = self.store.swap([change])
             # What stands there may be this very change, if the client asked twice as the first answer was lost.
             if conflict is None or conflict.current == Record(change.version, change.value):
                 return changed.bound_to(self)
-            record = conflict.current
+            guess, record = None, conflict.current
+            state = state_in(record) or blank
         raise StoreUnavailable(f"{blank.job} {blank.id!r} changed {ROUNDS} times while it was being changed here")
 
     def lock(self, blank: JobState) -> JobState | None:
@@ -320,8 +322,10 @@ class Tracker:
             JobAlreadyProcessing: Another run of the id is alive.
         """
         start = Start(blank, new_token())
+        enqueued = current_task().enqueued
+        guess = None if enqueued is None else waiting_since(blank, enqueued)
         try:
-            state, missed = self.apply(blank, start, likely_new=True), None
+            state, missed = self.apply(blank, start, likely_new=True, guess=guess), None
         except Refused as refusal:
             state = refusal.state
             raise JobAlreadyProcessing(
@@ -377,6 +381,12 @@ class Tracker:
         if not re.fullmatch("[0-9]{1,18}", created) or not job:
             raise ValueError(f"after= takes a JobState, or the cursor of one, not {after!r}")
         return int(created), self._key_of(unquote(job), id)
+
+
+def waiting_since(blank: JobState, version: int) -> JobState:
+    """What enqueuing made of *blank* if the outcome has this version, in which the time is."""
+    made = datetime.fromtimestamp(0, UTC) + timedelta(microseconds=version)
+    return structs.replace(blank, version=version, created_at=made, updated_at=made)
 
 
 def new_token() -> str:

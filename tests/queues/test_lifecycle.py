@@ -9,8 +9,10 @@ from types import SimpleNamespace
 
 import pytest
 
-from job_progress import Job, Tracker, tracked
+from benchmarks.measure import CountingStore
+from job_progress import Job, JobCancelled, Tracker, tracked
 from job_progress.queues.lifecycle import enqueued, given_up, hook, requeued, revoked
+from job_progress.stores.memory import MemoryStore
 from job_progress.task import QueueTask, queue_task
 from tests.servers.process import free_port
 
@@ -147,3 +149,33 @@ def test_a_cancelled_task_ends_the_queues_way(job_progress_tracker: Tracker) -> 
         assert cancels("3") == "done"
     states = [cancels.job.get(id) for id in "123"]
     assert [state and str(state.status) for state in states] == ["cancelled", "cancelled", "completed"]
+
+
+def test_a_start_that_knows_what_was_enqueued_takes_one_round_trip(job_progress_tracker: Tracker) -> None:
+    """It keeps when that was; if the state has changed since, the start finds out, and costs one more."""
+    store = CountingStore(MemoryStore())
+    job = Job("counted", tracker=Tracker(store), id_of=lambda: "x")
+    call = SimpleNamespace(job=job)
+    version = enqueued(call, "task-1")
+    assert (store.trips, version) == (1, job.tracker.list()[0].version)
+    created_at = job.tracker.list()[0].created_at
+    store.trips = 0
+    with queue_task(QueueTask(id="task-1", enqueued=version)), job.start("x") as progress:
+        assert store.trips == 1
+        assert (progress.state.created_at, progress.state.attempt) == (created_at, 1)
+    assert store.trips == 2
+
+    version = enqueued(call, "task-2")
+    job.cancel("x")
+    with queue_task(QueueTask(id="task-2", enqueued=version)), pytest.raises(JobCancelled), job.start("x"):
+        pass
+
+
+def test_what_was_locked_is_not_guessed(job_progress_tracker: Tracker) -> None:
+    """Its owner and metadata are in the store alone; and so is a state that waits for a retry."""
+    refresh.job.lock(7, owner="ada", meta={"from": "shop"})
+    assert enqueued(refresh, "task-1", (None, 7)) is None
+    retried = QueueTask(id="task-3", will_retry=lambda error: True)
+    with queue_task(retried), pytest.raises(ConnectionError), plain.job.start("task-3"):
+        raise ConnectionError("no answer")
+    assert enqueued(plain, "task-3") is None

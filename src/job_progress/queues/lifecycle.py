@@ -27,7 +27,7 @@ P = ParamSpec("P")
 
 def enqueued(
     task: object, id: str, args: Sequence[Any] = (), kwargs: Mapping[str, Any] | None = None, *, late: bool = False
-) -> None:
+) -> int | None:
     """The queue is about to get a task: it is pending from now on, unless it was locked or runs already.
 
     Args:
@@ -37,8 +37,17 @@ def enqueued(
             context) included, if only as `None`.
         kwargs: With which the function will be called.
         late: The queue has got it already, so that a worker may even have run it.
+
+    Returns:
+        What to hand to the worker with the message, for `QueueTask.enqueued`; `None` if there is nothing.
     """
-    _tell(task, id, args, kwargs, lambda blank: Enqueue(blank, late), likely_new=True)
+    state = _tell(task, id, args, kwargs, lambda blank: Enqueue(blank, late), likely_new=True)
+    return state.version if state is not None and _is_fresh(state) else None
+
+
+def _is_fresh(state: JobState) -> bool:
+    """Does its version tell all of it? Not of one that was locked, or that waits for a retry."""
+    return state.is_pending and state.token is None and state.attempt == 0 and state.created_at == state.updated_at
 
 
 def revoked(task: object, id: str, args: Sequence[Any] = (), kwargs: Mapping[str, Any] | None = None) -> None:
@@ -97,15 +106,16 @@ def _tell(
     event: Callable[[JobState], Enqueue | Revoke | GiveUp | Requeue],
     *,
     likely_new: bool = False,
-) -> None:
+) -> JobState | None:
     job = Job.behind(task)
     if job is None:
-        return
+        return None
     try:
         with queue_task(QueueTask(id=id)):
             blank = job.blank_of_task(*job.called(*args, **kwargs or {}))
-        job.tracker.apply(blank, event(blank), likely_new=likely_new)
+        return job.tracker.apply(blank, event(blank), likely_new=likely_new)
     except StoreUnavailable as error:
         logger.warning("%s %r: the store did not learn what the queue says of it: %s", job.name, id, error)
     except Exception:
         logger.exception("%s %r: what the queue says of it cannot be stored", job.name, id)
+    return None

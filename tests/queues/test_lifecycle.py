@@ -9,14 +9,13 @@ from types import SimpleNamespace
 
 import pytest
 
-from benchmarks.measure import CountingStore
 from job_progress import Job, JobCancelled, Tracker, tracked
 from job_progress.queues.lifecycle import enqueued, given_up, hook, requeued, revoked
-from job_progress.stores.memory import MemoryStore
 from job_progress.task import QueueTask, queue_task
+from tests.observed_store import ObservedStore
 from tests.servers.process import free_port
 
-TELL: dict[str, Callable[..., None]] = {
+TELL: dict[str, Callable[..., object]] = {
     "enqueued": enqueued,
     "revoked": revoked,
     "given up": partial(given_up, error="expired"),
@@ -65,7 +64,7 @@ def test_a_word_about_one_task_does_not_end_the_run_of_another(job_progress_trac
 
 @pytest.mark.parametrize("tell", TELL.values(), ids=list(TELL))
 def test_of_what_is_not_tracked_nothing_is_said(
-    tell: Callable[..., None], job_progress_tracker: Tracker, caplog: pytest.LogCaptureFixture
+    tell: Callable[..., object], job_progress_tracker: Tracker, caplog: pytest.LogCaptureFixture
 ) -> None:
     """Neither to the store nor in the log."""
     tell(len, "task-1", ([],))
@@ -75,7 +74,7 @@ def test_of_what_is_not_tracked_nothing_is_said(
 
 @pytest.mark.parametrize("tell", TELL.values(), ids=list(TELL))
 def test_a_call_that_cannot_be_is_said_in_the_log(
-    tell: Callable[..., None], job_progress_tracker: Tracker, caplog: pytest.LogCaptureFixture
+    tell: Callable[..., object], job_progress_tracker: Tracker, caplog: pytest.LogCaptureFixture
 ) -> None:
     """An argument is missing, so that there is no id: nothing is raised."""
     tell(refresh, "task-1", ())
@@ -83,7 +82,7 @@ def test_a_call_that_cannot_be_is_said_in_the_log(
 
 
 @pytest.mark.parametrize("tell", TELL.values(), ids=list(TELL))
-def test_a_store_that_is_away_is_said_in_the_log(tell: Callable[..., None], caplog: pytest.LogCaptureFixture) -> None:
+def test_a_store_that_is_away_is_said_in_the_log(tell: Callable[..., object], caplog: pytest.LogCaptureFixture) -> None:
     """In one line without a traceback: nothing is raised."""
     job = Job("away", tracker=Tracker(f"redis://127.0.0.1:{free_port()}/0"))
     tell(SimpleNamespace(job=job), "task-1")
@@ -153,17 +152,16 @@ def test_a_cancelled_task_ends_the_queues_way(job_progress_tracker: Tracker) -> 
 
 def test_a_start_that_knows_what_was_enqueued_takes_one_round_trip(job_progress_tracker: Tracker) -> None:
     """It keeps when that was; if the state has changed since, the start finds out, and costs one more."""
-    store = CountingStore(MemoryStore())
+    store = ObservedStore()
     job = Job("counted", tracker=Tracker(store), id_of=lambda: "x")
     call = SimpleNamespace(job=job)
     version = enqueued(call, "task-1")
-    assert (store.trips, version) == (1, job.tracker.list()[0].version)
-    created_at = job.tracker.list()[0].created_at
-    store.trips = 0
+    [pending] = job.list()
+    assert (store.round_trips, version) == (1, pending.version)
     with queue_task(QueueTask(id="task-1", enqueued=version)), job.start("x") as progress:
-        assert store.trips == 1
-        assert (progress.state.created_at, progress.state.attempt) == (created_at, 1)
-    assert store.trips == 2
+        assert store.round_trips == 2
+        assert (progress.state.created_at, progress.state.attempt) == (pending.created_at, 1)
+    assert store.round_trips == 3
 
     version = enqueued(call, "task-2")
     job.cancel("x")

@@ -68,7 +68,7 @@ class Job(rq.job.Job):
         super()._handle_failure(exc_string, *args, **kwargs)
 
     @hook
-    def tell(self, what: Callable[..., None], **more: Any) -> None:
+    def tell(self, what: Callable[..., object], **more: Any) -> None:
         """Tell the state what RQ says of the job. At most two round trips; raises nothing."""
         try:
             function = self.func

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import threading
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
+from pathlib import Path
 
 import httpx
 import pytest
 
 from job_progress import Job, Tracker
+from job_progress.default import set_default_tracker
 from job_progress.web import site
 from job_progress.web.ways import InLoop, InThread
 from tests.waiting import eventually
@@ -74,10 +76,21 @@ def test_a_stream_goes_on_where_it_was_cut(streamer: httpx.Client, job: Job) -> 
     assert (ended.status_code, ended.content) == (204, b"")
 
 
+def test_whoever_comes_after_the_tracker_was_changed(streamer: httpx.Client, job: Job, tmp_path: Path) -> None:
+    """The default tracker is another by now, and somebody still watches the same job and id in the one before."""
+    path = f"{named(job.name, '7')}/events"
+    job.lock("7")
+    with streaming(streamer, path) as before, closing(Tracker(f"sqlite:///{tmp_path}/other.db")) as other:
+        assert next(before).data["status"] == "pending"
+        set_default_tracker(other)
+        with Job(job.name).start("7") as progress, streaming(streamer, path) as events:
+            assert next(events).data["status"] == "processing"
+            progress.update(0.5)
+            assert next(event for event in events if event.data["progress"] == 0.5)
+
+
 def test_a_run_that_dies_is_shown_stalled(streamer: httpx.Client, sqlite_url: str) -> None:
     """The same version comes once more, as dead."""
-    from job_progress.default import set_default_tracker
-
     quick = Tracker(sqlite_url, heartbeat=0.2, stalled_after=0.5)
     before = set_default_tracker(quick)
     run = Job("dying").begin("7")

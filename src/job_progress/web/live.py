@@ -67,7 +67,7 @@ class Live:
         self._limit = limit
         self._lock = threading.Lock()
         self._bells: Counter[Bell] = Counter()
-        self._topics: dict[tuple[object, str, str], Topic] = {}
+        self._topics: dict[tuple[object, Tracker, str, str], Topic] = {}
 
     @contextmanager
     def place(self, bell: Bell) -> Iterator[None]:
@@ -97,7 +97,7 @@ class Live:
         Raises:
             Full: There are too many watchers.
         """
-        key = self._way.here(), state.job, state.id
+        key = self._way.here(), tracker, state.job, state.id  # the default tracker may be another by now
         with self._lock:
             topic = self._topics.get(key)
             if topic is None:

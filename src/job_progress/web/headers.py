@@ -29,6 +29,11 @@ def wants_html(request: Request) -> bool:
     return html >= 0 and (json < 0 or html < json)
 
 
+def wants_events(request: Request) -> bool:
+    """Must it be a stream? `EventSource` can take nothing else; the component takes JSON as well."""
+    return "application/json" not in request.headers.get("accept", "")
+
+
 def is_foreign(request: Request) -> bool:
     """Does the request come from a page of another origin? Browsers say so, and what is no browser carries no cookies.
 

@@ -23,7 +23,7 @@ def openapi_document() -> dict[str, Any]:
         _query("limit", {"type": "integer", "minimum": 1, "maximum": MAX_PAGE}),
     ]
     seen = _answers(200, 304, 400, 404, 405, 503)
-    events = _answers(200, 204, 400, 404, 405, 501, 503)
+    events = _answers(200, 204, 304, 400, 404, 405, 501, 503)
     cancelled = _answers(202, 400, 403, 404, 405, 409, 413, 503)
     paths: dict[str, Any] = {
         "/": {"get": {"summary": "The dashboard", "responses": _answers(200, 404, 405)}},

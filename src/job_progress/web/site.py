@@ -11,7 +11,7 @@ from job_progress.errors import JobNotCancellable, StoreUnavailable
 from job_progress.state import JobState
 from job_progress.tracker import Tracker
 from job_progress.web.files import served_files
-from job_progress.web.headers import MAX_BODY, announced, has, is_foreign, wants_html
+from job_progress.web.headers import MAX_BODY, announced, has, is_foreign, wants_events, wants_html
 from job_progress.web.listing import page_of
 from job_progress.web.live import Full, Live
 from job_progress.web.live_list import LiveList
@@ -177,6 +177,8 @@ class Site:
         actions = ["view"]
         if not state.is_finished and await self._allows(request, "cancel", state, link):
             actions.append("cancel")
+        if target.verb == "events" and not (self._way.streams or wants_events(request)):
+            return self._shown(request, target, state, actions, 200)  # not an error, which browsers complain of
         if target.verb == "events":
             last_seen = request.headers.get("last-event-id", "")
             if state.is_finished and last_seen == str(state.version):

@@ -62,8 +62,8 @@ class Console:
     errors: list[str] = field(default_factory=list)
 
     def hear(self, message: ConsoleMessage) -> None:
-        """Keep it if it is an error."""
-        if message.type in ("error", "warning"):
+        """Keep it if it is an error, and not that browsers look for an icon that no page has spoken of."""
+        if message.type in ("error", "warning") and not message.location["url"].endswith("/favicon.ico"):
             self.errors.append(message.text)
 
     def unexpected(self) -> list[str]:

@@ -18,6 +18,9 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from job_progress import Tracker
 from job_progress.web import allow_all, create_app
+from job_progress.web.asgi import App
+from job_progress.web.site import Site
+from job_progress.web.ways import InLoop
 from tests.waiting import eventually
 
 ROOT = Path(__file__).parents[3]
@@ -96,6 +99,12 @@ class HoldingUp:
             await send(message)
 
 
+class NoStreams(InLoop):
+    """As servers work whose threads are too few for streams."""
+
+    streams = False
+
+
 async def page(request: Request) -> HTMLResponse:
     """A page with the component and nothing in it, under the strictest policy."""
     return HTMLResponse(PAGE, headers={"Content-Security-Policy": POLICY})
@@ -109,6 +118,7 @@ def serve(store: str, port: int) -> None:
         Route("/", page),
         Mount("/progress", progress),
         Mount("/held-up", HoldingUp(progress)),
+        Mount("/no-streams", App(Site(allow_all, lambda: tracker, NoStreams(), 100))),
         Mount("/viewers", create_app(lambda request, action, state: action == "view", tracker=tracker)),
     ]
     uvicorn.run(Starlette(routes=routes), port=port, log_level="info", timeout_graceful_shutdown=2)

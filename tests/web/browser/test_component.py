@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import re
+from urllib.parse import urlsplit
 
 from playwright.sync_api import Page, Route, expect
 
@@ -53,6 +54,20 @@ def test_rate_and_time_left_are_shown_and_go_on(page: Page, work: Work, name: st
     before = part(bar, "details").inner_text()
     assert before.endswith(" left")
     eventually(lambda: part(bar, "details").inner_text() != before)
+
+
+def test_the_time_left_is_written_as_clocks_write_it(page: Page) -> None:
+    """Minutes and seconds, hours where there are some, and days."""
+    state = {"version": 1, "status": "processing", "progress": 0.5, "percent": 50, "actions": ["view"]}
+    times = {"0:05": 5, "1:05": 65, "12:00": 720, "1:02:05": 3725, "23:59:59": 86399, "2 d 0:05:00": 2 * 86400 + 300}
+
+    def answer(route: Route) -> None:
+        seconds = int(urlsplit(route.request.url).path.split("/")[2])
+        route.fulfill(json={**state, "eta": seconds + 0.9})
+
+    page.route("**/time/**", answer)
+    for written, seconds in times.items():
+        expect(part(add_bar(page, f"/time/{seconds}"), "details")).to_have_text(f"{written} left")
 
 
 def test_what_nobody_knows_moves_without_a_number(page: Page, work: Work, name: str) -> None:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from urllib.parse import quote
 
 import pytest
-from playwright.sync_api import Locator, Page, Route, expect
+from playwright.sync_api import Locator, Page, expect
 
 from job_progress import Tracker
 from job_progress.job import Job
@@ -176,6 +177,37 @@ def test_a_hundred_bars_on_a_page(page: Page, server: Server, launch: Launch, tr
     eventually(lambda: sum(not event.endswith(":state") for event, _ in told(page)) == 100, 30)
 
 
+def test_two_windows_beside_each_other(page: Page, work: Work, name: str) -> None:
+    """Both are seen, and so neither lets go of its streams: there is a connection left for a click all the same."""
+    windows = [page, page.context.new_page()]
+    windows[1].goto("/")
+    workers = [work(f"{name} {number}") for number in range(8)]
+    bars = [[add_bar(window, address(f"{name} {number}")) for number in range(8)] for window in windows]
+    for worker in workers:
+        worker.do("update", 0.25)
+    for bar in (*bars[0], *bars[1]):
+        expect(part(bar, "percent")).to_have_text("25%")
+    for window in (0, 1):
+        bars[window][window].get_by_role("button", name="Cancel").click()
+        expect(part(bars[window][window], "status")).to_have_text("Cancelling…")
+
+
+@pytest.mark.parametrize("locks", ["undefined", "{ request: async () => { throw new DOMException('denied'); } }"])
+def test_a_page_without_locks(page: Page, server: Server, work: Work, name: str, locks: str) -> None:
+    """As over plain HTTP, or where nothing may be stored: three bars of the page stream, and a click gets through."""
+    page.add_init_script(f"Object.defineProperty(navigator, 'locks', {{ value: {locks} }})")
+    page.reload()
+    workers = [work(f"{name} {number}") for number in range(5)]
+    bars = [add_bar(page, address(f"{name} {number}")) for number in range(5)]
+    for worker in workers:
+        worker.do("update", 0.25)
+    for bar in bars:
+        expect(part(bar, "percent")).to_have_text("25%")
+    bars[4].get_by_role("button", name="Cancel").click()
+    expect(part(bars[4], "status")).to_have_text("Cancelling…")
+    assert len([line for line in server.requests() if quote(name) in line and "/events" in line]) == 3
+
+
 def test_streams_that_are_held_up(page: Page, server: Server, work: Work, name: str) -> None:
     """Behind a proxy that passes no stream on, the bar gets its news by long polls."""
     worker = work(name)
@@ -189,25 +221,17 @@ def test_streams_that_are_held_up(page: Page, server: Server, work: Work, name: 
     expect(part(bar, "status")).to_have_text("Done")
 
 
-def test_a_server_that_does_not_stream(page: Page, server: Server, work: Work, console: Console, name: str) -> None:
-    """One answer of 501, and no bar of the page asks for a stream again."""
-    console.loses_the_network = True
-    streams: list[str] = []
-
-    def refuse(route: Route) -> None:
-        streams.append(route.request.url)
-        route.fulfill(status=501)
-
-    page.route("**/events", refuse)
+def test_a_server_that_does_not_stream(page: Page, server: Server, work: Work, name: str) -> None:
+    """It answers with the state, the browser has nothing to complain of, and no bar asks for a stream again."""
     worker = work(name)
-    bar = add_bar(page, address(name))
+    bar = add_bar(page, address(name, mount="/no-streams"))
     worker.do("update", 0.25)
     expect(part(bar, "percent")).to_have_text("25%")
-    again = add_bar(page, address(name))
+    again = add_bar(page, address(name, mount="/no-streams"))
     worker.do("complete")
     expect(part(bar, "status")).to_have_text("Done")
     expect(part(again, "status")).to_have_text("Done")
-    assert len(streams) == 1
+    assert len(asked(server, name, "/events")) == 1
 
 
 def test_nothing_is_asked_after_the_end(page: Page, server: Server, work: Work, name: str) -> None:

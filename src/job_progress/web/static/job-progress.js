@@ -1,7 +1,7 @@
 // <job-progress src="…/s/token">: a live bar of one job.
 //
 // Attributes  src, label, and text-… for each of TEXTS. Property: state, the newest one as JSON.
-// Events      job-progress:state for each newer one; at the end job-progress:completed, :failed or :cancelled.
+// Events      job-progress:state for each newer one; at the end :completed, :failed or :cancelled.
 // Looks       the CSS variables and parts below; ::part(base failed) and so on for each situation.
 {
   const TEXTS = {
@@ -62,36 +62,44 @@
     @media (forced-colors: active) { [part=track] { border: 1px solid; } [part=bar] { background: Highlight; } }
   `;
 
-  // All tabs of a browser together have six connections to an origin over HTTP/1: bars that held one each
-  // would lock the page's other requests out. Those without a connection ask now and then.
+  // A browser has six connections to an origin over HTTP/1. The bars of all tabs take three, by locks; without
+  // HTTPS, those of each tab do. The others ask now and then.
   const [page] = performance.getEntriesByType("navigation");
   const MOST_HELD = /^h[23]/.test(page?.nextHopProtocol) ? 50 : 3;
-  const FIRST_NEWS = 5_000; // ms; a stream that brings nothing by then is held up on its way
-  const SILENCE = 40_000; // a live stream has a comment every 15 s, and a long poll is answered after 25 s
+  const FIRST_NEWS = 5_000; // ms; a stream without any by then is held up
+  const SILENCE = 40_000; // a live stream has a comment every 15 s, and a long poll 25 s
   const BLOCKED_FOR = 300_000;
-  const LONGEST_PAUSE = 30_000;
   const ENDS = ["completed", "failed", "cancelled"];
 
   const alive = new Set();
-  let held = 0;
   let blockedUntil = 0;
   let style;
+
+  // What gives a place back, if there is one.
+  const place = async (bar, number = 0) => {
+    if (number === MOST_HELD) return false;
+    const free = await new Promise((take) => {
+      const hold = (lock) => (lock ? new Promise(take) : take());
+      const alone = () => take([...alive].indexOf(bar) < MOST_HELD && Boolean);
+      navigator.locks?.request(`job-progress ${number}`, { ifAvailable: true }, hold).catch(alone) ?? alone();
+    });
+    return free ?? place(bar, number + 1);
+  };
 
   const wake = () => alive.forEach((bar) => bar.turn.abort("woken"));
   document.addEventListener("visibilitychange", wake);
   addEventListener("online", wake);
 
   const span = (seconds) => {
-    const sizes = [seconds / 86400, (seconds / 3600) % 24, (seconds / 60) % 60, seconds % 60];
-    const [days, hours, minutes, rest] = sizes.map((size) => String(Math.floor(size)));
-    const short = `${days > 0 || hours > 0 ? `${hours}:${minutes.padStart(2, 0)}` : minutes}:${rest.padStart(2, 0)}`;
-    return days > 0 ? `${days} d ${short}` : short;
+    const days = Math.floor(seconds / 86400);
+    const time = new Date((seconds % 86400) * 1000).toISOString().slice(11, 19);
+    return days ? `${days} d ${time.replace(/^0/, "")}` : time.replace(/^0(0:0?)?/, "");
   };
 
   const check = (response) => {
-    const { status } = response;
+    const { status, headers } = response;
     if (status === 200) return response;
-    throw Object.assign(new Error(status), { status, pause: 1000 * response.headers.get("Retry-After") });
+    throw { status, pause: 1000 * headers.get("Retry-After") };
   };
 
   class JobProgress extends HTMLElement {
@@ -99,7 +107,7 @@
 
     state = null;
     turn = null; // aborts what it waits for now
-    #life = null; // of one connection: what belongs to an earlier one finds another here
+    #life = null; // what belongs to an earlier one finds another here
     #trouble = "connecting";
     #note = "";
     #said = {};
@@ -122,7 +130,7 @@
     }
 
     disconnectedCallback() {
-      // An element that is only moved to another place comes back at once, and keeps its connection.
+      // An element that is only moved comes back at once, and keeps its connection.
       setTimeout(() => this.isConnected || this.#stop());
     }
 
@@ -179,8 +187,8 @@
           if (this.#life !== life) return;
           if (signal.reason === "blocked") blockedUntil = Date.now() + BLOCKED_FOR;
           else if (signal.reason !== "woken") {
-            const backoff = Math.min(1000 * 1.5 ** failures++, LONGEST_PAUSE) * (0.5 + Math.random() / 2);
-            pause = Math.max(backoff, error.pause || 0);
+            pause = Math.min(1000 * 1.5 ** failures++, 30_000) * (0.5 + Math.random() / 2);
+            pause = Math.max(pause, error.pause || 0);
             this.#trouble = error.status === 404 && !this.state ? "unknown" : "reconnecting";
             this.#render();
           }
@@ -194,39 +202,38 @@
       }
     }
 
-    // One request, however long. Returns the milliseconds until the next.
+    // One request. Returns the milliseconds until the next.
     async #ask(turn) {
-      const holds = !document.hidden && held < MOST_HELD; // a tab that nobody looks at holds no connection
-      const streams = holds && Date.now() >= blockedUntil;
+      const free = !document.hidden && (await place(this)); // where nobody looks none is held
       let timer;
       const within = (time, reason) => {
         clearTimeout(timer);
         timer = setTimeout(() => turn.abort(reason), time);
       };
-      held += holds;
       try {
-        if (!streams) {
+        if (!free || Date.now() < blockedUntil) {
           within(SILENCE, "silent");
-          return await this.#poll(turn, holds);
+          return await this.#poll(turn, free);
         }
         within(FIRST_NEWS, "blocked");
         return await this.#stream(turn, () => within(SILENCE, "silent"));
       } finally {
         clearTimeout(timer);
-        held -= holds;
+        if (free) free();
       }
     }
 
     async #stream(turn, heard) {
-      const response = await this.#fetch("/events", turn);
-      if (response.status === 501) {
-        blockedUntil = Infinity;
+      const response = check(await this.#fetch("/events", turn));
+      if (/json/.test(response.headers.get("Content-Type"))) {
+        blockedUntil = Infinity; // it does not stream
+        this.#accept(await response.json());
         return 0;
       }
-      const reader = check(response).body.pipeThrough(new TextDecoderStream()).getReader();
+      const reader = response.body.pipeThrough(new TextDecoderStream()).getReader();
       for (let text = ""; ; ) {
         const { value, done } = await reader.read();
-        if (done) return 300 + 700 * Math.random(); // not all at the same moment, when a server stops
+        if (done) return 300 + 700 * Math.random(); // not all at once, when a server stops
         heard();
         const events = (text + value).split(/\r?\n\r?\n/);
         text = events.pop();
@@ -239,11 +246,11 @@
 
     async #poll(turn, holds) {
       const { version } = this.state ?? {};
-      const began = performance.now();
+      const began = Date.now();
       const response = await this.#fetch("", turn, holds && version ? { wait: 25, after_version: version } : {});
       this.#accept(await check(response).json());
       const news = this.state.version !== version;
-      if (holds) return news ? 500 : performance.now() - began < 1000 ? 1500 : 0;
+      if (holds) return news ? 500 : Date.now() - began < 1000 ? 1500 : 0;
       const shortest = document.hidden ? 5000 : Math.max(1000, 30 * alive.size);
       return (this.#pause = news ? shortest : Math.min(Math.max(this.#pause * 1.5, shortest), 5000));
     }
@@ -354,7 +361,7 @@
       put("error", this.#note || (wrong && state.error) || "");
       const may = state?.can_be_cancelled && !state.is_cancelling && state.actions.includes("cancel");
       put("cancel", this.#text("cancel"), !may);
-      if (focused && !may) parts.base.focus(); // so that who uses the keyboard does not lose the place
+      if (focused && !may) parts.base.focus(); // who uses the keyboard keeps the place
 
       parts.bar.style.width = moves ? "" : `${known ? state.progress * 100 : 0}%`;
       parts.track.ariaLabel = label || this.#text("label");
@@ -364,10 +371,10 @@
       this.#announce(situation, share, Math.floor(percent / 25));
 
       clearTimeout(this.#clock);
-      if (this.#life && eta) this.#clock = setTimeout(() => this.#render(), 1000); // it goes on between reports
+      if (this.#life && eta) this.#clock = setTimeout(() => this.#render(), 1000); // it goes on
     }
 
-    // A screen reader hears of a new situation, and of each quarter, but not of each report.
+    // A screen reader hears of a new situation and of each quarter.
     #announce(situation, share, quarter) {
       const before = this.#said;
       const turned = situation !== before.situation;

@@ -4,13 +4,14 @@
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 VENV := .venv
 BIN := $(VENV)/bin
+DEMO := ".[cli,web]" # in a variable, as a comma in a call would divide it
 SEVERAL := -n 3 --dist worksteal --reruns 1
 
 .DEFAULT_GOAL := help
 .PHONY: help demo test check soak bench screenshots lock clean
 
 help:
-	@echo "make demo   watch the main job run, with no server"
+	@echo "make demo   watch the main job run, here and in a browser; no server needed"
 	@echo "make test   set up, and run the tests"
 	@echo "make check  style, types, and who may import whom"
 	@echo "make soak   the tests that take minutes for each store (SOAK_STORE=redis: for one)"
@@ -82,7 +83,7 @@ $(VENV)/.installed: pyproject.toml
 	@"$(PYTHON)" -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
 		{ echo "Python 3.11 or newer is needed; name one with: make PYTHON=/path/to/python3 ..."; exit 1; }
 	@echo "Setting up in $(VENV) ..."
-	$(call install,$(VENV),--editable ".[cli]")
+	$(call install,$(VENV),--editable $(DEMO))
 	@touch $@
 
 $(VENV)/.installed-dev: pyproject.toml

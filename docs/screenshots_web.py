@@ -8,18 +8,19 @@ from __future__ import annotations
 
 import multiprocessing
 import random
+import subprocess
 import sys
-import tempfile
 import threading
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from datetime import timedelta
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from time import sleep
 from typing import Any
 
 import uvicorn
-from playwright.sync_api import Browser, Page, sync_playwright
+from playwright.sync_api import Browser, Page, expect, sync_playwright
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import HTMLResponse
@@ -260,6 +261,29 @@ def page_of(browser: Browser, path: str, width: int, height: int, scheme: Any = 
     page.close()
 
 
+def pictures_of_the_demo(browser: Browser, folder: Path) -> None:
+    """Make those of the demo's page, while it is at work and when it has ended."""
+    with TemporaryDirectory() as temporary:
+        command = [sys.executable, "-m", "job_progress.cli", "--store", f"sqlite:///{temporary}/states.db", "demo"]
+        demo = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, text=True)  # noqa: S603
+        lines = iter(demo.stdout or ())
+        address = next(line.split()[-1] for line in lines if "in a browser" in line)
+        threading.Thread(target=list, args=(lines,), daemon=True).start()
+        with ExitStack() as stack:
+            views = [("", 1280, "light"), ("-dark", 1280, "dark"), ("-phone", 390, "light")]
+            pages = {
+                name: stack.enter_context(page_of(browser, address, width, 900, scheme))
+                for name, width, scheme in views
+            }
+            pages[""].locator('[label="Shard 4"]').get_by_role("button").click()
+            expect(pages[""].locator("#status")).to_contain_text("4 of", timeout=60_000)
+            for name, page in pages.items():
+                page.screenshot(path=folder / f"demo{name}.png", full_page=True)
+            pages[""].wait_for_selector(".ended", timeout=60_000)
+            pages[""].screenshot(path=folder / "demo-ended.png", full_page=True)
+        demo.wait()
+
+
 def pictures(browser: Browser, folder: Path, *, all: bool) -> None:
     """Make those of the documentation or, with *all*, those of every width and view too."""
     failed = "open=shop.import%2Fumbrella"
@@ -296,11 +320,13 @@ def pictures(browser: Browser, folder: Path, *, all: bool) -> None:
 def main(folder: Path, *, all: bool) -> None:
     """Make the pictures in *folder*."""
     with ExitStack() as stack:
-        store = Path(stack.enter_context(tempfile.TemporaryDirectory())) / "states.db"
+        store = Path(stack.enter_context(TemporaryDirectory())) / "states.db"
         stack.enter_context(site(f"sqlite:///{store}"))
         playwright = stack.enter_context(sync_playwright())
         browser = playwright.chromium.launch(executable_path=chromium(playwright), args=ARGUMENTS)
         pictures(browser, folder, all=all)
+        if all:
+            pictures_of_the_demo(browser, folder)
         browser.close()
 
 

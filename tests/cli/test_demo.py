@@ -7,7 +7,9 @@ import re
 import signal
 import sysconfig
 from pathlib import Path
+from urllib.parse import urlsplit
 
+import httpx
 import pytest
 
 from job_progress import JobState, Tracker
@@ -41,6 +43,12 @@ def all_gone(demo: Started) -> None:
     eventually(demo.is_gone, 20)
     folders = Path(demo.environment["TMPDIR"])
     eventually(lambda: not list(folders.glob("job-progress-demo-*")), 20)
+
+
+def address_in(demo: Started) -> str:
+    """What it says to open in a browser."""
+    [address] = re.findall(r"^or in a browser: (\S+)$", demo.prints("demo.scan"), re.MULTILINE)
+    return str(address)
 
 
 @pytest.fixture
@@ -194,3 +202,59 @@ def test_workers_do_not_outlive_a_killed_demo(command: Command, tracker: Tracker
     demo.process.wait()
     all_gone(demo)
     assert all(state.is_finished for state in states(tracker))
+
+
+def test_its_page_has_a_link_for_each_job(command: Command, tracker: Tracker, temporary: str) -> None:
+    """It is for those who have the address; its links show and cancel the jobs; nothing of it outlives Ctrl-C."""
+    demo = command.start("demo", SLOW, TMPDIR=temporary)
+    address = address_in(demo)
+    with httpx.Client(base_url=address.partition("?")[0], follow_redirects=True, timeout=30) as browser:
+        assert [browser.get(path).status_code for path in ("/", "/here", "/?key=wrong")] == [404] * 3
+        page = browser.get(address)
+        assert (page.status_code, page.url.query) == (200, b"")
+        assert "unsafe" not in page.headers["Content-Security-Policy"]
+        links = re.findall(r'<job-progress src="(jobs/s/[^"]+)" label="[\w ]+">', page.text)
+        shown = [browser.get(link).json() for link in links]
+        assert {(state["job"], state["id"]) for state in shown} == {(one.job, one.id) for one in states(tracker)}
+        assert browser.post(f"{links[-1]}/cancel").status_code == 202
+    eventually(lambda: states(tracker)[-1].is_cancelled)
+    demo.signal(signal.SIGINT)
+    assert demo.ends(20) == 130
+    all_gone(demo)
+    with pytest.raises(httpx.ConnectError):
+        httpx.get(f"http://{urlsplit(address).netloc}")
+
+
+def test_it_waits_until_a_browser_has_seen_the_end(command: Command) -> None:
+    """Whoever watches learns how all jobs ended, and then it is gone."""
+    demo = command.start("demo", SMALL)
+    address = address_in(demo)
+    with httpx.Client(base_url=address.partition("?")[0], follow_redirects=True, timeout=30) as browser:
+        [viewer] = re.findall(r"here\?viewer=(\d+)", browser.get(address).text)
+        eventually(lambda: browser.get(f"/here?viewer={viewer}&left=1").json()["over"], 60)
+        assert demo.process.poll() is None
+        assert browser.get(f"/here?viewer={viewer}&left=0").json() == {"over": True}
+        assert demo.ends(20) == 0
+
+
+def test_it_waits_for_no_browser_that_has_left(command: Command) -> None:
+    """Nor for one that never sees the end: a few seconds, and it is gone."""
+    demo = command.start("demo", SMALL)
+    assert httpx.get(address_in(demo), follow_redirects=True).status_code == 200
+    assert demo.ends(60) == 0
+
+
+@pytest.mark.parametrize("gone", ["starlette", "uvicorn", "itsdangerous"])
+def test_without_what_serves_it_there_is_no_page(command: Command, tmp_path: Path, gone: str) -> None:
+    """It says what to install, and runs to its end."""
+    tmp_path.joinpath(f"{gone}.py").write_text(f"raise ModuleNotFoundError('gone', name='{gone}')")
+    answer = command("demo", SMALL, PYTHONPATH=str(tmp_path))
+    assert answer.returncode == 0
+    assert "\nor in a browser, after: pip install 'job-progress[web]'\n" in answer.stdout
+    assert answer.stderr == ""
+
+
+def test_the_page_can_be_done_without(command: Command) -> None:
+    """No word of it."""
+    answer = command("demo", SMALL, "--no-web")
+    assert (answer.returncode, "browser" in answer.stdout) == (0, False)

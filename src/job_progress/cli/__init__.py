@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import sys
 
+SERVED_BY = ("starlette", "uvicorn", "itsdangerous")
+"""What the extra `web` brings along."""
+
 
 def main() -> None:
     """Run the command line on `sys.argv`, and exit with the code that its help explains."""

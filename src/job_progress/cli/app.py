@@ -13,7 +13,7 @@ from typing import Annotated, Any
 import typer
 from rich.console import Console
 
-from job_progress.cli import words
+from job_progress.cli import SERVED_BY, words
 from job_progress.cli.bars import display, on_terminal, say, table
 from job_progress.cli.watching import Chosen, NotFound, Running, follow, found
 from job_progress.default import configure, default_tracker
@@ -140,11 +140,12 @@ def demo(
         typer.Argument(help="Python source to index; by default the standard library.", exists=True, file_okay=False),
     ] = None,
     search: Annotated[str, typer.Option(metavar="WORDS", help="What to look up at the end.")] = "priority queue",
+    no_web: Annotated[bool, typer.Option("--no-web", help="Serve no page with the bars.")] = False,
 ) -> int:
     """Index Python's standard library, as an example of jobs at work.
 
     Several processes parse every file and fill a full-text index, as tracked jobs that this
-    terminal shows, and that a second one can watch and cancel; then the index is searched.
+    terminal and a web page show, and that a second terminal can watch and cancel; then the index is searched.
     Ctrl-C cancels what is left. It exits with 1 if a job was cancelled or failed.
 
     Example: `job-progress demo --search "heap queue"`
@@ -152,7 +153,7 @@ def demo(
     from job_progress.cli.demo.run import run_demo
 
     options = context.parent.params if context.parent else {}
-    return run_demo(options["store"] or None, options["prefix"], folder, search)
+    return run_demo(options["store"] or None, options["prefix"], folder, search, with_page=not no_web)
 
 
 @app.command()
@@ -266,7 +267,7 @@ def serve(
         from job_progress.cli.serve import listen
         from job_progress.cli.serve import serve as serve_on
     except ModuleNotFoundError as error:
-        if error.name not in ("starlette", "uvicorn", "itsdangerous"):
+        if error.name not in SERVED_BY:
             raise
         raise typer.BadParameter(f"serving needs {error.name}: pip install 'job-progress[web]'") from None
     try:

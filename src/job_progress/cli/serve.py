@@ -68,12 +68,22 @@ def listen(host: str, port: int) -> socket.socket:
     return socket.create_server((host, port), family=family, backlog=2048)
 
 
+def address_of(listening: socket.socket, key: Key) -> str:
+    """What to open in a browser."""
+    host, port = listening.getsockname()[:2]
+    return f"http://{f'[{host}]' if ':' in host else host}:{port}/?key={key.value}"
+
+
+def server_of(app: ASGIApp) -> uvicorn.Server:
+    """A server that says nothing unless something is wrong."""
+    config: dict[str, Any] = {"access_log": False, "log_level": "warning", "timeout_graceful_shutdown": GRACE}
+    return uvicorn.Server(uvicorn.Config(app, lifespan="off", **config))
+
+
 def serve(listening: socket.socket) -> None:
     """Serve the dashboard of the default tracker until SIGINT or SIGTERM; prints where it is."""
-    host, port = listening.getsockname()[:2]
-    key = Key(port)
-    config: dict[str, Any] = {"access_log": False, "log_level": "warning", "timeout_graceful_shutdown": GRACE}
-    server = uvicorn.Server(uvicorn.Config(key.guarding(create_app(key)), lifespan="off", **config))
-    say(f"http://{f'[{host}]' if ':' in host else host}:{port}/?key={key.value}")
+    key = Key(listening.getsockname()[1])
+    server = server_of(key.guarding(create_app(key)))
+    say(address_of(listening, key))
     say("Open this address in a browser; whoever has it sees, and may cancel, every job. Ctrl-C ends it.")
     server.run(sockets=[listening])

@@ -10,7 +10,7 @@ import sqlite3
 import sys
 import sysconfig
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager, nullcontext
 from pathlib import Path
 from secrets import token_hex
 from tempfile import TemporaryDirectory
@@ -18,7 +18,7 @@ from time import perf_counter
 from types import FrameType
 from typing import Any
 
-from job_progress.cli import words
+from job_progress.cli import SERVED_BY, words
 from job_progress.cli.bars import Show, display, say
 from job_progress.cli.demo import index, jobs
 from job_progress.cli.demo.workers import PENDING_TTL, Names, Setup, Worker, Workers, cancel_all
@@ -35,7 +35,7 @@ INTERVAL = 0.1
 """Seconds between two frames."""
 
 
-def run_demo(store: str | None, prefix: str, folder: Path | None, words_to_find: str) -> int:
+def run_demo(store: str | None, prefix: str, folder: Path | None, words_to_find: str, *, with_page: bool = True) -> int:
     """Run the demo to its end; see `job-progress demo --help`.
 
     Args:
@@ -43,6 +43,7 @@ def run_demo(store: str | None, prefix: str, folder: Path | None, words_to_find:
         prefix: Of the states in it.
         folder: Source to index; `None` for the standard library.
         words_to_find: What to search for at the end.
+        with_page: Show the jobs in a web page as well, where the extra that serves it is installed.
 
     Returns:
         0 if all jobs completed, 1 if not, 2 for a store that will not do, 130 after Ctrl-C.
@@ -54,6 +55,7 @@ def run_demo(store: str | None, prefix: str, folder: Path | None, words_to_find:
     if isinstance(tracker.store, MemoryStore):
         print("error: the demo has several processes, and memory:// is one process's own", file=sys.stderr)
         return 2
+    about = "Python's standard library" if folder is None else f"the Python source in {folder}"
     folder = (folder or Path(sysconfig.get_path("stdlib"))).resolve()
     began = perf_counter()
     with TemporaryDirectory(prefix="job-progress-demo-", ignore_cleanup_errors=True) as temporary, _stops() as stops:
@@ -64,22 +66,41 @@ def run_demo(store: str | None, prefix: str, folder: Path | None, words_to_find:
             print(f"error: the demo needs an SQLite with full-text search (FTS5): {error}", file=sys.stderr)
             return 1
         names = _lock_all()
+        workers = Workers(PROCESSES, Setup(store, prefix, names, Path(temporary)))  # first, as they take a moment
         say(f"Indexing {folder} with {PROCESSES} processes. Meanwhile, in another terminal:\n")
         for command in ("watch", f"cancel {' '.join(names[2])}"):
             say(f"  {_command(tracker, store, prefix)} {command}")
         say("")
-        setup = Setup(store, prefix, names, Path(temporary))
-        with Workers(PROCESSES, setup) as workers, display() as show:
-            states = _Driver(tracker, names, workers, show, stops).run(folder, database)
-        say("")
-        completed = all(state.is_completed for state in states)
-        if stops:
-            say(f"Interrupted: {words.tally(states)}. No process is left.")
-            return 130
-        if not completed:
-            say(f"{words.tally(states)}: the index is not complete.")
-        _show_hits(database, words_to_find, perf_counter() - began)
-        return 0 if completed else 1
+        with _page(names, about, stops) if with_page else nullcontext():
+            with workers, display() as show:
+                states = _Driver(tracker, names, workers, show, stops).run(folder, database)
+            say("")
+            completed = all(state.is_completed for state in states)
+            if stops:
+                say(f"Interrupted: {words.tally(states)}. No process is left.")
+                return 130
+            if not completed:
+                say(f"{words.tally(states)}: the index is not complete.")
+            _show_hits(database, words_to_find, perf_counter() - began)
+            return 0 if completed else 1
+
+
+@contextmanager
+def _page(names: Names, source: str, stops: Sequence[int]) -> Iterator[None]:
+    """A web page with the bars, while inside and until whoever looks has seen the end; or why there is none."""
+    about = f"{len(names)} jobs in {PROCESSES} processes make a full-text index of {source}."
+    with ExitStack() as stack:
+        try:
+            from job_progress.cli.demo.page import web_page
+
+            say(f"or in a browser: {stack.enter_context(web_page(names, about, stops))}\n")
+        except ModuleNotFoundError as error:
+            if error.name not in SERVED_BY:
+                raise
+            say("or in a browser, after: pip install 'job-progress[web]'\n")
+        except OSError as error:
+            say(f"There is no page for a browser: {error.strerror or error}.\n")
+        yield
 
 
 def _lock_all() -> Names:

@@ -73,6 +73,12 @@ def test_the_tag_puts_a_live_bar_into_a_page(tracker: Tracker) -> None:
     assert client.get("/jobs/static/job-progress.js").status_code == 200
 
 
+def test_the_tag_says_what_it_needs(tracker: Tracker) -> None:
+    """A lock that somebody else holds is `None`, and so is a state that nobody knows."""
+    with pytest.raises(TypeError, match=r"takes a state, as job.lock\(id\) or job.get\(id\) gives, not None"):
+        Template("{% load job_progress %}{% job_progress state %}").render(Context({"state": None}))
+
+
 def test_links_follow_the_secret_key() -> None:
     """Links of another key open nothing; those of a fallback do."""
     path = links.path("shop.import", "7")

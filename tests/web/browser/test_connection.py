@@ -91,6 +91,21 @@ def test_a_browser_that_is_offline(page: Page, work: Work, console: Console, nam
     expect(part(bar, "percent")).to_have_text("50%")
 
 
+def test_a_state_that_may_not_be_seen_any_more(page: Page, work: Work, console: Console, name: str) -> None:
+    """As when the link has expired: it is not the connection that is lost, and should it be seen again, it goes on."""
+    console.loses_the_network = True  # the answer is 404
+    worker = work(name)
+    bar = add_bar(page, address(name))
+    expect(part(bar, "status")).to_have_text("Running")
+    page.route("**/states/**", lambda route: route.fulfill(status=404))
+    page.evaluate("document.querySelector('job-progress').turn.abort('silent')")
+    expect(part(bar, "details")).to_have_text("No longer available")
+    worker.do("update", 0.5)
+    page.unroute("**/states/**")
+    expect(part(bar, "percent")).to_have_text("50%")
+    expect(part(bar, "details")).to_have_text("")
+
+
 def test_a_slow_network(new_page: NewPage, wire: Wire, work: Work, name: str) -> None:
     """Everything comes late, and comes."""
     wire.delay = 0.4

@@ -9,6 +9,7 @@
     connecting: "Connecting…",
     reconnecting: "Connection lost, trying again…",
     unknown: "Nothing is known of this job yet",
+    gone: "No longer available",
     pending: "Waiting to start",
     processing: "Running",
     stalled: "No sign of life",
@@ -189,7 +190,7 @@
           else if (signal.reason !== "woken") {
             pause = Math.min(1000 * 1.5 ** failures++, 30_000) * (0.5 + Math.random() / 2);
             pause = Math.max(pause, error.pause || 0);
-            this.#trouble = error.status === 404 && !this.state ? "unknown" : "reconnecting";
+            this.#trouble = error.status !== 404 ? "reconnecting" : this.state ? "gone" : "unknown";
             this.#render();
           }
         }

@@ -51,7 +51,11 @@ class ByLink:
 
 @dataclass(frozen=True)
 class ByName:
-    """A state by its job and id."""
+    """A state by its job and id.
+
+    Those that are named `.` or `..` have no such address, as browsers take it for a step in the path: a
+    signed link opens them.
+    """
 
     job: str
     id: str

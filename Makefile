@@ -4,7 +4,8 @@
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 VENV := .venv
 BIN := $(VENV)/bin
-DEMO := ".[cli,web]" # in a variable, as a comma in a call would divide it
+# Not where it is used: a comma divides what a call is given.
+DEMO := ".[cli,web]"
 SEVERAL := -n 3 --dist worksteal --reruns 1
 
 .DEFAULT_GOAL := help

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -305,3 +306,32 @@ def test_an_old_snapshot_that_has_stalled_by_now_replaces_no_newer_one() -> None
     watcher.offer(old)
     assert old.is_stalled
     assert watcher.newest is new
+
+
+def offered_at_once(states: list[JobState]) -> tuple[JobState | None, int]:
+    """What a watcher holds after several threads have offered it *states*, and how often it told."""
+    told: list[None] = []
+    watcher = Watcher(lambda: told.append(None))
+
+    def offer() -> None:
+        for state in states:
+            watcher.offer(state)
+
+    threads = [threading.Thread(target=offer) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    return watcher.newest, len(told)
+
+
+def test_of_those_that_offer_at_once_the_newest_stays() -> None:
+    """A request that has just read and the hub's thread may both have something: none sets an older one over it."""
+    states = [JobState(job="x", id="1", version=number) for number in range(1, 2001)]
+    before = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    try:
+        for _ in range(10):
+            assert offered_at_once(states) == (states[-1], len(states))
+    finally:
+        sys.setswitchinterval(before)

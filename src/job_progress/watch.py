@@ -25,13 +25,17 @@ class Watcher:
         self.newest: JobState | None = None
         self._stalled = False
         self._notify = notify
+        self._lock = threading.Lock()
 
     def offer(self, state: JobState) -> None:
-        """Keep *state* if it is newer, or the same and by now stalled."""
-        newest, stalled = self.newest, state.is_stalled
-        if newest is None or (newest.version, self._stalled) < (state.version, stalled):
+        """Keep *state* if it is newer, or the same and by now stalled. From any thread."""
+        stalled = state.is_stalled
+        with self._lock:
+            newest = self.newest
+            if newest is not None and (newest.version, self._stalled) >= (state.version, stalled):
+                return
             self.newest, self._stalled = state, stalled
-            self._notify()
+        self._notify()
 
 
 class Hub:

@@ -29,6 +29,8 @@ from benchmarks.worker import ID, JOB
 from job_progress import Job, Progress, Tracker
 
 REPORTS = 100
+APART = 0.2
+"""Seconds between two of them, on average."""
 POLL_EVERY = 0.5
 CALLS = 1_000_000
 ROUNDS = 5
@@ -49,12 +51,12 @@ def _seen(store: str, engine: Callable[[], AbstractContextManager[AnotherStore]]
         poller = Thread(target=_poll, args=(url, polled, over))
         tracker = Tracker(url)
         worker = subprocess.Popen(
-            [sys.executable, "-m", "benchmarks.worker", "report", url, str(REPORTS)], stdout=subprocess.PIPE
+            [sys.executable, "-m", "benchmarks.worker", "report", url, str(REPORTS), str(APART)], stdout=subprocess.PIPE
         )
         poller.start()
         try:
             for state in tracker.watch(JOB, ID, timeout=REPORTS + 30):
-                _note(state.message, watched)
+                note(state.message, watched)
             output, _ = worker.communicate()
         finally:
             worker.kill()
@@ -62,7 +64,7 @@ def _seen(store: str, engine: Callable[[], AbstractContextManager[AnotherStore]]
             poller.join()
             tracker.close()
     made: list[float] = json.loads(output)
-    ours, peer = _delays(made, watched), _delays(made, polled)
+    ours, peer = delays(made, watched), delays(made, polled)
     what, name = f"report → seen by another process, {store}", f"reading every {POLL_EVERY * 1e3:g} ms"
     return [
         Row(f"{what}, median", percentile(ours, 0.5), "ms", percentile(peer, 0.5), name),
@@ -75,23 +77,24 @@ def _poll(url: str, seen: dict[int, float], over: Event) -> None:
     while not over.wait(POLL_EVERY):
         state = tracker.get(JOB, ID)
         if state is not None:
-            _note(state.message, seen)
+            note(state.message, seen)
     tracker.close()
 
 
-def _note(message: str | None, seen: dict[int, float]) -> None:
+def note(message: str | None, seen: dict[int, float]) -> None:
+    """The report that *message* is the number of is seen now, unless it was seen before."""
     if message is not None:
         seen.setdefault(int(message), monotonic())
 
 
-def _delays(made: list[float], seen: dict[int, float]) -> list[float]:
+def delays(made: list[float], seen: dict[int, float]) -> list[float]:
     """Milliseconds from each report to the first sight of it or of a newer one."""
-    delays: list[float] = []
+    found: list[float] = []
     at = float("inf")
     for number in reversed(range(len(made))):
         at = min(at, seen.get(number, at))
-        delays.append((at - made[number]) * 1e3)
-    return delays
+        found.append((at - made[number]) * 1e3)
+    return found
 
 
 def _blocked() -> list[Row]:

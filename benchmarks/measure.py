@@ -29,6 +29,7 @@ class Row:
         peer: The figure of the peer, in the same unit; `None`: there is none, as for a mere count.
         peer_name: Who the peer is.
         goal: What the ratio (without a peer: our figure) is to be at most; `None`: a figure to know, not to reach.
+        limit: What our figure itself is to be at most, where there is a peer as well.
     """
 
     measure: str
@@ -37,6 +38,7 @@ class Row:
     peer: float | None = None
     peer_name: str = ""
     goal: float | None = None
+    limit: float | None = None
 
     @property
     def ratio(self) -> float | None:
@@ -46,6 +48,8 @@ class Row:
     @property
     def met(self) -> bool | None:
         """Is the goal met? `None`, if there is none."""
+        if self.limit is not None:
+            return self.ours <= self.limit
         figure = self.ours if self.ratio is None else self.ratio
         return None if self.goal is None else figure <= self.goal
 

@@ -18,14 +18,17 @@ JOB = "benchmarks.latency"
 ID = "1"
 
 
-def report(url: str, reports: int) -> None:
-    """Report *reports* times, 0.1 to 0.3 s apart, in a run of its own; the message says which report it is."""
+def report(url: str, reports: int, apart: float) -> None:
+    """Report *reports* times in a run of its own, half to one and a half times *apart* seconds apart.
+
+    The message says which report it is.
+    """
     tracker = Tracker(url)
     times: list[float] = []
     chance = random.Random(1)
     with Job(JOB, tracker=tracker).start(ID) as progress:
         for number in range(reports):
-            sleep(chance.uniform(0.1, 0.3))
+            sleep(apart * chance.uniform(0.5, 1.5))
             times.append(monotonic())
             progress.update(number / reports, message=str(number))
         sleep(1.0)  # the last one is read by all before the end comes
@@ -44,6 +47,6 @@ def lock(path: str) -> None:
 
 if __name__ == "__main__":
     if sys.argv[1] == "report":
-        report(sys.argv[2], int(sys.argv[3]))
+        report(sys.argv[2], int(sys.argv[3]), float(sys.argv[4]))
     else:
         lock(sys.argv[2])

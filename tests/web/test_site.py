@@ -13,13 +13,14 @@ import pytest
 
 from job_progress import Job, JobState, Tracker
 from job_progress.testing import frozen_clock
-from job_progress.web import allow_all, create_app
+from job_progress.web import Links, allow_all, create_app
 from job_progress.web.access_log import keep_tokens_out_of_logs
 from job_progress.web.asgi import App
 from job_progress.web.messages import Request, Response
 from job_progress.web.view import fragment
 from tests.observed_store import ObservedStore
 from tests.waiting import eventually
+from tests.web.faces import SECRET
 
 
 @pytest.fixture
@@ -95,6 +96,20 @@ async def test_a_job_that_is_forgotten_before_it_is_cancelled(tracker: Tracker) 
     app = create_app(end_it_first, tracker=tracker)
     answer = await app.site.answer(Request(method="POST", path="/states/shop.import/7/cancel"))
     assert answer.status == 404
+
+
+async def test_why_it_cannot_be_cancelled_is_said_in_the_page(tracker: Tracker) -> None:
+    """A form without script gets the piece of HTML with the reason in it, which renews itself by the same link."""
+    links = Links(SECRET)
+    app = create_app(links, tracker=tracker)
+    job = Job("shop.import", tracker=tracker)
+    path = links.path(job.name, "7", actions={"view", "cancel"})
+    with job.start("7"):
+        html = {"accept": "text/html"}
+        answer = await app.site.answer(Request(method="POST", path=f"/{path}/cancel", mount="/jobs", headers=html))
+    assert answer.status == 409
+    assert b'<span class="job-progress-said">' in answer.body
+    assert f'hx-get="/jobs/{path}"'.encode() in answer.body
 
 
 async def test_the_list_of_a_store_that_is_away() -> None:

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import json
+import re
 import signal
 import subprocess
 import sys
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
 
 from job_progress import Job, Tracker
+from job_progress.testing import frozen_clock
 from tests.cli.command import PROGRAM, Command
 from tests.waiting import eventually
 
@@ -270,6 +273,7 @@ def test_doctor_knows_what_to_put_right(command: Command, sqlite_url: str) -> No
     dying = f"""
 import os
 from job_progress import Job, Tracker
+from job_progress.testing import frozen_clock
 with Job("shop.import", tracker=Tracker({sqlite_url!r}, heartbeat=0.01, stalled_after=0.02)).start("1"):
     os._exit(0)
 """
@@ -283,6 +287,39 @@ with Job("shop.import", tracker=Tracker({sqlite_url!r}, heartbeat=0.01, stalled_
     away = command("--store", "sqlite:////proc/no/such.db", "doctor")
     assert away.returncode == 3
     assert "does not answer" in away.stdout
+
+
+def test_doctor_finds_clocks_that_differ(command: Command, tracker: Tracker) -> None:
+    """A state that was written an hour from now."""
+    with frozen_clock(datetime.now(UTC) + timedelta(hours=1)):
+        Job("shop.import", tracker=tracker).lock("7")
+    answer = command("doctor")
+    assert answer.returncode == 1
+    assert re.search(r"a state comes from 3[56]\d\d s in the future", answer.stdout)
+    assert "NTP" in answer.stdout
+
+
+def test_serving_says_what_it_needs(command: Command) -> None:
+    """One line with the extra to install."""
+    program = """
+import sys
+class Missing:
+    def find_spec(self, name, *rest):
+        if name == "uvicorn": raise ModuleNotFoundError(name=name)
+sys.meta_path.insert(0, Missing())
+from job_progress.cli import main
+sys.exit(main())
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", program, "serve", "--port", "0"],
+        env=command.environment,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 2
+    assert "serving needs uvicorn: pip install 'job-progress[web]'" in done.stderr
+    assert "Traceback" not in done.stderr
 
 
 def test_prune_forgets_what_has_ended(command: Command, tracker: Tracker) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import AbstractContextManager, asynccontextmanager, contextmanager
 from contextvars import ContextVar
 
 from job_progress.progress import Progress
@@ -21,6 +21,11 @@ def current_progress() -> Progress:
     be called plainly. No I/O.
     """
     return _current.get() or detached()
+
+
+def within(progress: Progress) -> AbstractContextManager[None]:
+    """Inside, `current_progress` is *progress*, such as a part of the run's. For integrations."""
+    return held(_current, progress)
 
 
 @contextmanager

@@ -337,6 +337,10 @@ class Progress:
         """The run's own current state, with what is not published yet. No I/O."""
         return self._run.state
 
+    def share(self) -> tuple[Run, float, float]:
+        """The run, and which share of its progress this is: where it begins, and how large it is. For integrations."""
+        return self._run, self._base, self._size
+
     def _share(self, base: float, max: float | None) -> tuple[float, float]:
         """This progress's share from *base* on, in terms of the whole."""
         if not 0.0 <= base <= 1.0:

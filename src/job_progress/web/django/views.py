@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import aclosing
 from urllib.parse import quote
 
@@ -15,6 +15,7 @@ from django.views.decorators.csrf import csrf_exempt
 
 from job_progress.web.django.conf import loop_site, thread_site
 from job_progress.web.messages import Request, Response
+from job_progress.web.site import Site
 from job_progress.web.ways import run
 from job_progress.web.wsgi import raw_path_of
 
@@ -22,17 +23,24 @@ from job_progress.web.wsgi import raw_path_of
 @csrf_exempt  # the core refuses requests from other sites, and needs no cookie for that
 async def live_view(request: HttpRequest, path: str = "") -> HttpResponseBase:
     """Answer *request*; *path* is what follows the mount."""
+    return await answered(request, path, loop_site, thread_site)
+
+
+async def answered(
+    request: HttpRequest, path: str, in_loop: Callable[[], Site], in_thread: Callable[..., Site]
+) -> HttpResponseBase:
+    """The answer of one of these sites, whichever the server asks for; *in_thread* is told if it is *threaded*."""
     if isinstance(request, ASGIRequest):
         raw_path = request.scope.get("raw_path")
         sent = None if raw_path is None else raw_path.decode("latin-1").partition("?")[0]
-        return _response_of(await loop_site().answer(_request_of(request, path, sent)))
+        return _response_of(await in_loop().answer(_request_of(request, path, sent)))
     # Django has put this into a loop, and in this thread the rules may touch no database.
-    return await sync_to_async(_answer_in_thread, thread_sensitive=True)(request, path)
+    return await sync_to_async(_answer_in_thread, thread_sensitive=True)(request, path, in_thread)
 
 
-def _answer_in_thread(request: HttpRequest, path: str) -> HttpResponseBase:
+def _answer_in_thread(request: HttpRequest, path: str, in_thread: Callable[..., Site]) -> HttpResponseBase:
     environ = request.environ if isinstance(request, WSGIRequest) else {}
-    site = thread_site(threaded=bool(environ.get("wsgi.multithread")))
+    site = in_thread(threaded=bool(environ.get("wsgi.multithread")))
     return _response_of(run(site.answer(_request_of(request, path, raw_path_of(environ)))))
 
 

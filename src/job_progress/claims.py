@@ -38,6 +38,11 @@ def claim(name: str, definition: Any, tracker: Tracker | None) -> None:
         )
 
 
+def claimed(tracker: Tracker) -> list[str]:
+    """The names of all jobs that this process knows, on the default tracker or on *tracker*."""
+    return [*_claimed.copy(), *(name for name in tracker.claimed.copy() if name not in _claimed)]
+
+
 @contextmanager
 def claims_of_its_own() -> Iterator[None]:
     """Names claimed before, on the default tracker, do not count inside, nor those from inside afterwards."""

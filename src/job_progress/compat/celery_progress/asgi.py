@@ -19,7 +19,7 @@ def create_app(authorize: Any, *, jobs: Iterable[object] | None = None, tracker:
         authorize: Who may see what, as for `job_progress.web.create_app`. Of a task that is unknown, or
             unknown yet, the rule is asked with `None`, and without its leave celery-progress's script gives up.
         jobs: Of which jobs the tasks may be: their names, tracked functions, or Celery's tasks. By default
-            all that are tracked in the current Celery application, whose modules are imported for that.
+            all that are tracked in modules which this process has imported.
         tracker: Whose states to serve; by default the default tracker, whichever that is by then.
 
     Raises:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from datetime import UTC, datetime
-from functools import cache
 from typing import Any
 
+from job_progress.claims import claimed
 from job_progress.job import Job
 from job_progress.names import check_name
 from job_progress.state import JobState
@@ -27,7 +27,7 @@ class CeleryProgressSite(Site):
         authorize: Who may see what; see `create_app`. The action is always `"view"`.
         tracker: Gives the tracker whose states are served; asked at each request.
         way: How to wait, and to call what blocks.
-        jobs: In which jobs to look for the task; see `names_of`.
+        jobs: In which jobs to look for the task; see `names_of`. By default all that this process knows.
 
     Raises:
         TypeError: *authorize* is no rule, or one of *jobs* is none.
@@ -37,7 +37,7 @@ class CeleryProgressSite(Site):
         self, authorize: object, tracker: Callable[[], Tracker], way: Way, jobs: Iterable[object] | None = None
     ) -> None:
         super().__init__(authorize, tracker, way, max_watchers=1)  # nobody watches
-        self._names = _names_in_celery if jobs is None else names_of(jobs).copy
+        self._names = None if jobs is None else names_of(jobs)
 
     async def _routed(self, request: Request) -> Response:
         if request.method not in ("GET", "HEAD"):
@@ -55,7 +55,8 @@ class CeleryProgressSite(Site):
 
     def _found(self, tracker: Tracker, id: str) -> JobState | None:
         """The newest execution with this id, of any of the jobs. One round trip."""
-        states = [state for state in tracker.get_many([(name, id) for name in self._names()]) if state]
+        names = claimed(tracker) if self._names is None else self._names
+        states = [state for state in tracker.get_many([(name, id) for name in names]) if state]
         return max(states, key=lambda state: state.created_at or _AGES_AGO, default=None)
 
 
@@ -68,16 +69,6 @@ def names_of(jobs: Iterable[object]) -> list[str]:
     if isinstance(jobs, str):
         raise TypeError(f"jobs= takes several names or tracked functions, not {jobs!r}: put it into a list")
     return [check_name(job, "job name") if isinstance(job, str) else Job.of(job).name for job in jobs]
-
-
-@cache
-def _names_in_celery() -> list[str]:
-    """The names of all tracked tasks of the current Celery application. Imports its tasks."""
-    from celery import current_app
-
-    app: Any = current_app
-    app.loader.import_default_modules()
-    return sorted({job.name for task in app.tasks.values() if (job := Job.behind(task))})
 
 
 def answer_about(state: JobState | None, tracker: Tracker) -> dict[str, Any]:

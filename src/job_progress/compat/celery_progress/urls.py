@@ -1,4 +1,8 @@
-"""`path("celery-progress/", include("job_progress.compat.celery_progress.urls"))`, with celery-progress's own names."""
+"""`path("celery-progress/", include("job_progress.compat.celery_progress.urls"))`, with celery-progress's own names.
+
+A task is looked for in all jobs that this process knows, once it has imported the modules `tasks` of all
+installed apps, as Celery's `autodiscover_tasks` does.
+"""
 
 from __future__ import annotations
 
@@ -7,6 +11,7 @@ from functools import cache
 from django.http import HttpRequest
 from django.http.response import HttpResponseBase
 from django.urls import path
+from django.utils.module_loading import autodiscover_modules
 
 from job_progress.compat.celery_progress.site import CeleryProgressSite
 from job_progress.default import default_tracker
@@ -18,11 +23,13 @@ from job_progress.web.ways import InThread
 
 @cache
 def _in_loop() -> CeleryProgressSite:
+    autodiscover_modules("tasks")
     return CeleryProgressSite(rule(), default_tracker, DjangoLoop())
 
 
 @cache
 def _in_thread(*, threaded: bool) -> CeleryProgressSite:
+    autodiscover_modules("tasks")
     return CeleryProgressSite(rule(), default_tracker, InThread(streams=False, waits=threaded))
 
 

@@ -1,0 +1,78 @@
+"""Tasks as celery-progress's users have them, for a worker of their own."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from time import sleep
+from typing import Any
+
+from celery import Celery, signals
+from celery.exceptions import Retry
+
+from job_progress import configure, current_progress, tracked
+from job_progress.compat.celery_progress import ProgressRecorder
+from job_progress.task import QueueTask, enter_task
+
+app = Celery("compat", broker=os.environ.get("COMPAT_BROKER", "memory://"))
+app.conf.update(broker_connection_retry_on_startup=True)
+if "COMPAT_STORE" in os.environ:
+    configure(os.environ["COMPAT_STORE"], flush_interval=0.02)
+
+
+@signals.task_prerun.connect(weak=False)
+def _begin(task_id: str, **_: Any) -> None:
+    enter_task(QueueTask(id=task_id, will_retry=lambda error: isinstance(error, Retry), shown_error=_cause))
+
+
+def _cause(error: BaseException) -> BaseException:
+    return error.exc if isinstance(error, Retry) and error.exc else error
+
+
+def wait_for(folder: str, name: str) -> None:
+    """Go on when the test says so."""
+    while not Path(folder, name).exists():
+        current_progress().exit_if_cancelled()
+        sleep(0.01)
+
+
+@app.task(bind=True)
+@tracked(store_result=True, cancellable=True)
+def count(self: Any, folder: str) -> int:
+    """Goes on with each file that the test makes."""
+    recorder = ProgressRecorder(self)
+    wait_for(folder, "begin")
+    recorder.set_progress(3, 10, description="hoses")
+    wait_for(folder, "go on")
+    recorder.increment_progress(by=4)
+    wait_for(folder, "end")
+    return 45
+
+
+@app.task(bind=True)
+@tracked
+def fail(self: Any, folder: str) -> None:
+    """Fails."""
+    ProgressRecorder(self).set_progress(1, 4)
+    raise ValueError("no hoses here")
+
+
+@app.task(bind=True, max_retries=1)
+@tracked(store_result=True)
+def again(self: Any, folder: str) -> str:
+    """Works the second time, when the test says so."""
+    if self.request.retries == 0:
+        try:
+            raise TimeoutError("the supplier does not answer")
+        except TimeoutError as error:
+            raise self.retry(exc=error, countdown=1) from error
+    wait_for(folder, "answer")
+    return "answered"
+
+
+@app.task(bind=True)
+def untracked(self: Any, n: int) -> int:
+    """Somebody has forgotten something."""
+    recorder = ProgressRecorder(self)
+    recorder.set_progress(1, n)
+    return n

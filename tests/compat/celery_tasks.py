@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from pathlib import Path
 from time import sleep
 from typing import Any
@@ -14,13 +15,12 @@ from job_progress import configure, current_progress, tracked
 from job_progress.compat.celery_progress import ProgressRecorder
 from job_progress.task import QueueTask, enter_task
 
-app = Celery("compat", broker=os.environ.get("COMPAT_BROKER", "memory://"))
-app.conf.update(broker_connection_retry_on_startup=True)
+app: Any = Celery("compat", broker=os.environ.get("COMPAT_BROKER", "memory://"), set_as_current=False)
+task: Callable[..., Callable[[Any], Any]] = app.task
 if "COMPAT_STORE" in os.environ:
     configure(os.environ["COMPAT_STORE"], flush_interval=0.02)
 
 
-@signals.task_prerun.connect(weak=False)
 def _begin(task_id: str, **_: Any) -> None:
     enter_task(QueueTask(id=task_id, will_retry=lambda error: isinstance(error, Retry), shown_error=_cause))
 
@@ -36,7 +36,7 @@ def wait_for(folder: str, name: str) -> None:
         sleep(0.01)
 
 
-@app.task(bind=True)
+@task(bind=True)
 @tracked(store_result=True, cancellable=True)
 def count(self: Any, folder: str) -> int:
     """Goes on with each file that the test makes."""
@@ -49,7 +49,7 @@ def count(self: Any, folder: str) -> int:
     return 45
 
 
-@app.task(bind=True)
+@task(bind=True)
 @tracked
 def fail(self: Any, folder: str) -> None:
     """Fails."""
@@ -57,7 +57,7 @@ def fail(self: Any, folder: str) -> None:
     raise ValueError("no hoses here")
 
 
-@app.task(bind=True, max_retries=1)
+@task(bind=True, max_retries=1)
 @tracked(store_result=True)
 def again(self: Any, folder: str) -> str:
     """Works the second time, when the test says so."""
@@ -70,9 +70,13 @@ def again(self: Any, folder: str) -> str:
     return "answered"
 
 
-@app.task(bind=True)
+@task(bind=True)
 def untracked(self: Any, n: int) -> int:
     """Somebody has forgotten something."""
     recorder = ProgressRecorder(self)
     recorder.set_progress(1, n)
     return n
+
+
+for one in (count, fail, again, untracked):
+    signals.task_prerun.connect(_begin, sender=one, weak=False)

@@ -17,6 +17,7 @@ import pytest
 
 from job_progress import Job, Progress, Tracker
 from job_progress.stores.memory import MemoryStore
+from tests.waiting import eventually
 
 
 @pytest.fixture
@@ -59,3 +60,8 @@ def on_terminal(program: str, folder: Path) -> str:
     text = shown.decode("utf-8", "replace")
     assert process.wait(60) == 0, text
     return text
+
+
+def is_seen(job: Job, id: str, completed: int) -> None:
+    """Wait until the store knows that so many items are done."""
+    eventually(lambda: (state := job.get(id)) is not None and state.completed == completed)

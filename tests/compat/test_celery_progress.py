@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import logging
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from decimal import Decimal
@@ -10,7 +12,7 @@ from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
-import celery_progress.backend  # type: ignore[import-untyped]
+import celery_progress.backend
 import httpx
 import pytest
 from celery import Celery
@@ -128,9 +130,10 @@ class TestRecorder:
     def test_a_task_whose_id_is_not_known_says_so_in_the_log(self, caplog: pytest.LogCaptureFixture) -> None:
         """Where the queue was not told of the library, the endpoint would never find the task."""
         with isolated_tracker(), caplog.at_level(logging.WARNING, "job_progress"):
-            app = Celery("other", set_as_current=False)
+            app: Any = Celery("other", set_as_current=False)
+            decorate: Callable[..., Callable[[Any], Any]] = app.task
 
-            @app.task(bind=True, name="other.work")
+            @decorate(bind=True, name="other.work")
             @tracked(name="other.work")
             def work(self: Any) -> None:
                 with queue_task(QueueTask()):
@@ -353,3 +356,22 @@ def test_nothing_is_reported_outside_of_a_run() -> None:
     """A task's function may be called plainly."""
     assert ProgressRecorder(Bound()).set_progress(1, 2)[0] == "PROGRESS"
     assert current_progress().state.completed is None
+
+
+def test_a_worker_needs_no_web_framework() -> None:
+    """The recorder loads neither Celery nor a framework; the endpoint says what it misses."""
+    program = """
+import sys
+
+class Missing:
+    def find_spec(self, name, *_):
+        if name.startswith("starlette"):
+            raise ModuleNotFoundError(f"No module named {name!r}", name="starlette")
+
+sys.meta_path.insert(0, Missing())
+from job_progress.compat.celery_progress import ProgressRecorder
+assert not {"celery", "django", "celery_progress", "itsdangerous"} & set(sys.modules)
+from job_progress.compat.celery_progress import create_app
+"""
+    ran = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
+    assert "pip install 'job-progress[web]'" in ran.stderr

@@ -13,7 +13,7 @@ from rich.console import Console
 from job_progress import Job, Progress
 from job_progress.compat.rich import track
 from job_progress.compat.tqdm import trange
-from tests.compat.conftest import on_terminal, seen
+from tests.compat.conftest import is_seen, on_terminal, seen
 from tests.waiting import eventually
 
 
@@ -84,10 +84,8 @@ def test_outside_of_a_run_it_is_rich(capfd: pytest.CaptureFixture[str]) -> None:
 def test_the_store_learns_of_it(job: Job) -> None:
     """While the bar is at an item, however long."""
     with job.start("2") as progress:
-        bar = iter(track(range(3)))
-        for expected in (0, 1, 2):
-            next(bar)
-            eventually(lambda n=expected: (state := job.get("2")) and state.completed == n)
+        for expected in track(range(3)):
+            is_seen(job, "2", expected)
             eventually(lambda: progress.share()[0].quiet)
 
 

@@ -16,7 +16,7 @@ from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
-import pooch
+import pooch  # type: ignore[import-untyped]
 import pytest
 import tqdm as original  # type: ignore[import-untyped]
 import tqdm.asyncio  # type: ignore[import-untyped]
@@ -24,10 +24,11 @@ import tqdm.auto  # type: ignore[import-untyped]
 import tqdm.contrib.concurrent  # type: ignore[import-untyped]
 from tqdm.std import tqdm as standard  # type: ignore[import-untyped]
 
-from job_progress import Job, Progress, current_progress
+from job_progress import Job, Progress, current_progress, tracked
 from job_progress.compat.tqdm import capture_tqdm, trange
 from job_progress.compat.tqdm import tqdm as bar_of
-from tests.compat.conftest import on_terminal, seen
+from job_progress.testing import run_job
+from tests.compat.conftest import is_seen, on_terminal, seen
 from tests.waiting import eventually
 
 
@@ -108,12 +109,38 @@ def test_outside_of_a_run_it_is_tqdm(capfd: pytest.CaptureFixture[str]) -> None:
 def test_the_store_learns_of_it_after_a_quiet_time(job: Job) -> None:
     """An item that was long in coming is seen at once, as the first one was."""
     with job.start("2"):
-        bar = iter(bar_of(range(3)))
-        for expected in (0, 1, 2):
-            next(bar)
-            eventually(lambda n=expected: (state := job.get("2")) and state.completed == n)
-            run = current_progress().share()[0]
-            eventually(lambda run=run: run.quiet)
+        run = current_progress().share()[0]
+        for expected in trange(3):
+            is_seen(job, "2", expected)
+            eventually(lambda: run.quiet)
+
+
+def test_whoever_tests_a_job_sees_each_item() -> None:
+    """`run_job` leaves nothing out."""
+
+    @tracked(name="compat.tested")
+    def work() -> None:
+        for _ in bar_of("abcd", desc="letters"):
+            pass
+
+    assert [state.completed for state in run_job(work).states if state.total] == [0, 0, 1, 2, 3, 4, 4]
+
+
+def test_all_else_that_a_bar_can_do_is_left_to_it(progress: Progress, capfd: pytest.CaptureFixture[str]) -> None:
+    """Also where nobody looks; what is written goes out."""
+    with bar_of(total=4, desc="x", position=0, ncols=80) as bar:
+        bar.update(2)
+        bar.clear()
+        bar.unpause()
+        bar.display()
+        bar.set_postfix_str("y")
+        assert "x:  50%" in str(bar)
+        assert (bar.format_dict["n"], len(bar), bool(bar)) == (2, 4, True)
+        bar_of.write("a word")
+    with bar_of.wrapattr(io.BytesIO(b"abcd"), "read", total=4) as file:
+        file.read(3)
+        assert seen(progress) == (3, 4, 0.75)
+    assert capfd.readouterr() == ("a word\n", "")
 
 
 class TestNesting:
@@ -434,9 +461,8 @@ class TestCounting:
             for _ in trange(4):
                 progress.cancel_and_exit()
         assert progress.state.is_cancelled
-        with job.start("3") as progress:
-            with bar_of(total=2):
-                assert seen(progress) == (0, 2, 0.0)
+        with job.start("3") as progress, bar_of(total=2):
+            assert seen(progress) == (0, 2, 0.0)
 
 
 class TestAsync:
@@ -516,10 +542,9 @@ class TestCapturing:
         updates = []
 
         class Doubling(standard):  # type: ignore[misc]
-            def update(self, n: float = 1) -> bool | None:
+            def update(self, n: Any = 1) -> Any:
                 updates.append(n)
-                drawn: bool | None = super().update(2 * n)
-                return drawn
+                return super().update(2 * n)
 
         with capture_tqdm():
             bar = Doubling(total=4)
@@ -559,7 +584,7 @@ def download(tmp_path: Path) -> Iterator[str]:
     (tmp_path / "hoses.bin").write_bytes(bytes(10_000_000))
 
     class Quiet(SimpleHTTPRequestHandler):
-        def log_message(self, *_: object) -> None:
+        def log_message(self, format: str, *args: Any) -> None:
             pass
 
     with ThreadingHTTPServer(("127.0.0.1", 0), partial(Quiet, directory=tmp_path)) as server:
@@ -570,17 +595,15 @@ def download(tmp_path: Path) -> Iterator[str]:
         thread.join()
 
 
-def test_a_library_that_uses_tqdm(
-    download: str, tmp_path: Path, job: Job, capfd: pytest.CaptureFixture[str]
-) -> None:
+def test_a_library_that_uses_tqdm(download: str, tmp_path: Path, job: Job, capfd: pytest.CaptureFixture[str]) -> None:
     """pooch imported its class long before, and what it downloads is seen byte by byte."""
-    fractions = []
+    fractions: list[float] = []
     with job.start("2") as progress:
         listening = threading.Event()
 
         def listen() -> None:
             for state in job.watch("2"):
-                fractions.append(state.progress)
+                fractions.append(state.progress or 0.0)
                 listening.set()
 
         watcher = threading.Thread(target=listen)

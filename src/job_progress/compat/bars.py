@@ -76,14 +76,15 @@ class Bar(Amount):
         super().__init__(base, size, done, whole)
         self._progress = progress
         self._description = ""
-        self._inside: list[Bar] = []
+        self._inside: dict[Bar, None] = {}  # whose single operations need no lock
         self._is_open = True
         self._closed_at: Any = None
         self._around = self._found_around()
         if self._around is not None:
             # What was in there before has had its turn.
-            self._around._inside = [bar for bar in self._around._inside if bar._is_open]
-            self._around._inside.append(self)
+            for bar in self._around._contents(is_open=False):
+                self._around._inside.pop(bar, None)
+            self._around._inside[self] = None
         _innermost.set(self)
         self.report()
         self.describe(description)
@@ -109,17 +110,17 @@ class Bar(Amount):
         """It will not change any more. Those inside, if they are still open, go on without it."""
         if not self._is_open:
             return
-        self._is_open = False
         around = self._around
-        left = [bar for bar in self._inside if bar._is_open]
+        self._closed_at = None if around is None else around.done
+        self._is_open = False
+        left = self._contents(is_open=True)
         if around is None and left:
             around, *left = left
             around._around = None
         for bar in left:
             bar._around = around
         if around is not None:
-            around._inside += left
-            self._closed_at = around.done
+            around._inside |= dict.fromkeys(left)
             if self._description and around._description:
                 self._progress.update(message=around._description)
         if _innermost.get() is self:
@@ -131,8 +132,11 @@ class Bar(Amount):
         """What of it is done, with what the bars inside make of it; of nothing at all, all is, in the end."""
         if self.whole == 0 and not self._is_open:
             return 1.0
-        counted = [bar for bar in self._inside.copy() if bar._is_open or bar._closed_at == self.done]
+        counted = (bar for bar in list(self._inside) if bar._is_open or bar._closed_at == self.done)
         return super().fraction(inside + sum(bar.fraction() or 0.0 for bar in counted))
+
+    def _contents(self, *, is_open: bool) -> list[Bar]:
+        return [bar for bar in list(self._inside) if bar._is_open is is_open]
 
     def _found_around(self) -> Bar | None:
         """The bar that this one is opened in: the innermost of this context, or else the one that the run follows."""

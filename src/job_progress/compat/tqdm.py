@@ -19,7 +19,7 @@ from contextlib import contextmanager, nullcontext
 from contextvars import ContextVar
 from functools import cache
 from threading import Lock
-from typing import TYPE_CHECKING, Any, Generic, TypeAlias, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, TypeAlias, TypeVar, overload
 
 try:
     from tqdm import auto, std  # type: ignore[import-untyped]
@@ -35,10 +35,11 @@ T = TypeVar("T")
 
 _STD: Any = std.tqdm
 if TYPE_CHECKING:  # of its types, one checker of ours has some and the other none
+    _Of = Iterable
     _Base: TypeAlias = Any
     _Auto: TypeAlias = Any
 else:
-    _Base, _Auto = object, auto.tqdm
+    _Of, _Base, _Auto = Generic, object, auto.tqdm
 
 
 class _Nowhere:
@@ -54,7 +55,7 @@ class _Nowhere:
 _NOWHERE = _Nowhere()
 
 
-class _Reporting(Generic[T], _Base):  # type: ignore[misc]
+class _Reporting(_Of[T], _Base):  # type: ignore[misc]
     """What makes a bar of tqdm report; goes in front of a class of its bars."""
 
     disable: bool
@@ -93,9 +94,13 @@ class _Reporting(Generic[T], _Base):  # type: ignore[misc]
 
     def __iter__(self) -> Iterator[T]:
         if self._bar is None or self.disable:
-            items: Iterator[T] = super().__iter__()
-            return items
+            return self._theirs()
         return self._counted(self._bar) if self._is_silent else self._drawn(self._bar)
+
+    def _theirs(self) -> Iterator[T]:
+        theirs: Any = super()
+        items: Iterator[T] = theirs.__iter__()
+        return items
 
     def _counted(self, bar: Bar) -> Iterator[T]:
         run, outermost, n = bar.run, bar.report(), self.n
@@ -112,7 +117,7 @@ class _Reporting(Generic[T], _Base):  # type: ignore[misc]
     def _drawn(self, bar: Bar) -> Iterator[T]:
         run, outermost, n = bar.run, bar.report(), self.n
         self._is_behind = True
-        for item in super().__iter__():
+        for item in self._theirs():
             yield item
             n += 1
             bar.done = n
@@ -169,7 +174,11 @@ class _Reporting(Generic[T], _Base):  # type: ignore[misc]
 class tqdm(_Reporting[T], _Auto):  # type: ignore[misc]  # noqa: N801 - its name
     """`tqdm.auto.tqdm`, with all that it takes and can do, whose bars report into the running job."""
 
-    def __init__(self, iterable: Iterable[T] | AsyncIterable[T] | None = None, *args: Any, **options: Any) -> None:
+    @overload
+    def __init__(self: tqdm[Any], iterable: None = None, *args: Any, **options: Any) -> None: ...
+    @overload
+    def __init__(self, iterable: Iterable[T] | AsyncIterable[T], *args: Any, **options: Any) -> None: ...
+    def __init__(self, iterable: Any = None, *args: Any, **options: Any) -> None:
         super().__init__(iterable, *args, **options)
 
     def __aiter__(self) -> AsyncIterator[T]:

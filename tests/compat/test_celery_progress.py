@@ -375,3 +375,11 @@ from job_progress.compat.celery_progress import create_app
 """
     ran = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
     assert "pip install 'job-progress[web]'" in ran.stderr
+
+
+def test_a_name_that_is_not_there_is_said_to_be_missing() -> None:
+    """The module gives what it has, and nothing else."""
+    import job_progress.compat.celery_progress as package
+
+    with pytest.raises(AttributeError, match="no attribute 'Progress'"):
+        _ = vars(package)["__getattr__"]("Progress")

@@ -106,13 +106,29 @@ def test_outside_of_a_run_it_is_tqdm(capfd: pytest.CaptureFixture[str]) -> None:
     assert "silent" not in drawn
 
 
-def test_the_store_learns_of_it_after_a_quiet_time(job: Job) -> None:
-    """An item that was long in coming is seen at once, as the first one was."""
+@pytest.mark.parametrize("file", [None, io.StringIO()])
+def test_the_store_learns_of_it_after_a_quiet_time(file: Any, job: Job) -> None:
+    """An item that was long in coming is seen at once, as the first one was, whether it is drawn or not."""
     with job.start("2"):
         run = current_progress().share()[0]
-        for expected in trange(3):
+        for expected in trange(3, file=file, mininterval=1000):
             is_seen(job, "2", expected)
             eventually(lambda: run.quiet)
+        with bar_of(total=3, file=file, mininterval=1000) as bar:
+            for expected in (1, 2, 3):
+                bar.update()
+                is_seen(job, "2", expected)
+                eventually(lambda: run.quiet)
+
+
+@pytest.mark.parametrize("closed", [True, False])
+def test_a_process_without_standard_streams(closed: bool, progress: Progress, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As services may be: there is nowhere to draw, and all is counted."""
+    stream = io.StringIO()
+    stream.close()
+    monkeypatch.setattr(sys, "stderr", stream if closed else None)
+    for number in trange(3):
+        assert seen(progress) == (number, 3, round(number / 3, 6))
 
 
 def test_whoever_tests_a_job_sees_each_item() -> None:
@@ -247,6 +263,29 @@ class TestNesting:
         middle.close()
         inner.update()
         assert seen(progress) == (2, 2, 1.0)
+
+    def test_of_several_inside_the_oldest_takes_the_place_of_the_outer(self, progress: Progress) -> None:
+        """When that is closed first, the others are inside of it."""
+        outer = bar_of(total=2)
+        contexts = [copy_context() for _ in range(3)]
+        first, second, _third = inner = [context.run(bar_of, total=4) for context in contexts]
+        second.update(2)
+        outer.close()
+        first.update()
+        assert seen(progress) == (1, 4, 0.375)
+        for bar in inner:
+            bar.close()
+
+    def test_one_that_is_closed_elsewhere_is_closed(self, progress: Progress) -> None:
+        """Whatever the context that it was opened in still has of it."""
+        outer, inner = bar_of(total=2), bar_of(total=2)
+        copy_context().run(inner.close)
+        with bar_of(total=4) as bar:
+            bar.update()
+            assert seen(progress) == (0, 2, 0.125)
+        copy_context().run(outer.close)
+        with bar_of(total=4) as bar:
+            assert seen(progress) == (0, 4, 0.0)
 
     def test_a_job_within_has_its_own(self, job: Job, progress: Progress) -> None:
         """Bars in a run that a run has begun are that one's."""

@@ -108,8 +108,6 @@ class Bar(Amount):
 
     def close(self) -> None:
         """It will not change any more. Those inside, if they are still open, go on without it."""
-        if not self._is_open:
-            return
         around = self._around
         self._closed_at = None if around is None else around.done
         self._is_open = False

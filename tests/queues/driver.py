@@ -54,9 +54,12 @@ class Worker:
 
     def kill(self) -> None:
         """End it and all its children, with no chance to tidy up."""
-        for process in {*_session(self.process.pid), self.process.pid}:
-            with suppress(ProcessLookupError):
-                os.kill(process, signal.SIGKILL)
+        # Until all are gone: one that holds a connection to the broker may still be given a task there.
+        while alive := _session(self.process.pid):
+            for process in alive:
+                with suppress(ProcessLookupError):
+                    os.kill(process, signal.SIGKILL)
+            self.process.poll()
         self.process.wait()
 
     def stop(self, timeout: float = 30.0) -> int:
@@ -70,10 +73,10 @@ class Worker:
 
 
 def _session(leader: int) -> list[int]:
-    """The processes of a session: some workers put their children into groups of their own."""
-    listed = subprocess.run(["ps", "-A", "-o", "pid=,sess="], capture_output=True, text=True, check=True).stdout
-    pairs = (line.split() for line in listed.splitlines())
-    return [int(process) for process, session in pairs if session == str(leader)]
+    """The processes of a session that are alive: some workers put their children into groups of their own."""
+    listed = subprocess.run(["ps", "-A", "-o", "pid=,sess=,stat="], capture_output=True, text=True, check=True).stdout
+    rows = (line.split() for line in listed.splitlines())
+    return [int(process) for process, session, status in rows if session == str(leader) and status[0] != "Z"]
 
 
 class Driver(ABC):

@@ -1,15 +1,18 @@
-"""RQ: drop-in `Queue`, `Job` and `Worker`.
+"""RQ: a drop-in `Job`, and with it `Queue` and the workers.
 
     from job_progress.queues.rq import Queue
 
     queue = Queue(connection=Redis())
     queue.enqueue(import_products, "products.csv")
 
-and `rq worker --worker-class job_progress.queues.rq.Worker`, or `SimpleWorker`, or `SpawnWorker`.
+and `rq worker --job-class job_progress.queues.rq.Job`, whichever the worker's class; `rq worker-pool` and
+`rq requeue` take it as well. Only `Job` does anything; the others here have it as their job class.
 
 What RQ cannot tell: from inside, a job has no way to end as cancelled, so that to RQ it has finished, without
 a result. A worker that is killed itself, with its child, is found out by RQ after a minute or two; the state
-reads stalled before that. A function that returns `rq.Retry` has completed, and begins anew.
+reads stalled before that. Nothing is said of jobs that are emptied out of a queue, or that expire in it, and
+nothing while a job waits that RQ's own classes have enqueued or requeued. A job whose function the worker
+cannot import stays pending.
 """
 
 from __future__ import annotations
@@ -22,39 +25,84 @@ try:
     import rq
     import rq.job
     import rq.worker
+    from rq.exceptions import InvalidJobOperation
     from rq.utils import import_attribute
 except ModuleNotFoundError as error:  # pragma: no cover - in tests it is there
     raise ModuleNotFoundError(f"{error}: pip install 'job-progress[rq]'", name=error.name) from None
 
-from job_progress.queues.lifecycle import enqueued, given_up, hook, requeued, revoked
+from job_progress.queues.lifecycle import enqueued, given_up, requeued, revoked
 from job_progress.task import QueueTask, queue_task
 
 logger = logging.getLogger("job_progress")
 
-WAITING = (rq.job.JobStatus.QUEUED, rq.job.JobStatus.SCHEDULED, rq.job.JobStatus.DEFERRED)
+STOPPED = rq.job.JobStatus.STOPPED
+ENDED = (rq.job.JobStatus.FINISHED, rq.job.JobStatus.FAILED, STOPPED, rq.job.JobStatus.CANCELED)
+BEGUN = (rq.job.JobStatus.STARTED, *ENDED)
+
+ENQUEUED = "job_progress_enqueued"
+"""The field of RQ's own record that holds what `QueueTask.enqueued` does."""
 
 
 class Job(rq.job.Job):
-    """An RQ job whose function's run knows which job it is, and whether it will be retried."""
+    """An RQ job that is pending from its first save on, and whose run knows which job it is."""
 
-    was_marked = False
-    """This very object was made by a queue that has marked its state as pending."""
+    begins = True
+    """If it is saved as one that waits, a new life begins: it is not in RQ's records yet, or has ended there."""
     was_performed = False
     """It was this process that ran it, so the run has told its end itself."""
+    enqueued: int | None = None
+    """See `QueueTask.enqueued`."""
+
+    def restore(self, raw_data: Any) -> None:
+        """Take what RQ's record says."""
+        super().restore(raw_data)
+        self.begins = self.get_status(refresh=False) in ENDED
+        version = raw_data.get(ENQUEUED.encode())
+        self.enqueued = None if version is None else int(version)
+
+    def to_dict(self, *args: Any, **kwargs: Any) -> dict[str, Any]:
+        """Make RQ's record."""
+        record: dict[str, Any] = super().to_dict(*args, **kwargs)
+        return record if self.enqueued is None else {**record, ENQUEUED: self.enqueued}
+
+    def save(self, *args: Any, **kwargs: Any) -> None:
+        """Save it: the last that RQ does before it enqueues, schedules or defers a job."""
+        if self.get_status(refresh=False) not in BEGUN:
+            self.tell_enqueued()
+        super().save(*args, **kwargs)
+
+    def requeue(self, *args: Any, **kwargs: Any) -> rq.job.Job:
+        """Enqueue it again, after it has ended."""
+        self.begins = True
+        return super().requeue(*args, **kwargs)
 
     def perform(self) -> Any:
         """Run the function."""
         self.was_performed = True
-        with queue_task(QueueTask(id=self.id, will_retry=lambda error: self.should_retry)):
+        retries = self.worker_name != "sync"  # a queue that is not async runs it once
+        task = QueueTask(
+            id=self.id, enqueued=self.enqueued, will_retry=lambda error: retries and bool(self.should_retry)
+        )
+        with queue_task(task):
             return super().perform()
 
-    def cancel(self, *args: Any, **kwargs: Any) -> dict[str, list[str]]:
+    def cancel(self, *args: Any, **kwargs: Any) -> Any:
         """Take it out of its queue: its state is cancelled. A job that runs goes on, as ever with RQ."""
-        waits = self.get_status() in WAITING
-        result = super().cancel(*args, **kwargs)
+        return self._without(super().cancel, *args, **kwargs)
+
+    def delete(self, *args: Any, **kwargs: Any) -> None:
+        """Forget it: if it still waits, its state is cancelled."""
+        self._without(super().delete, *args, **kwargs)
+
+    def _without(self, drop: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+        try:
+            waits = self.get_status() not in BEGUN
+        except InvalidJobOperation:  # it is gone already
+            waits = False
+        dropped = drop(*args, **kwargs)
         if waits:
             self.tell(revoked)
-        return result
+        return dropped
 
     def retry(self, *args: Any, **kwargs: Any) -> None:
         """Have it run again, after an error or after its worker has died."""
@@ -63,19 +111,26 @@ class Job(rq.job.Job):
         super().retry(*args, **kwargs)
 
     def _handle_failure(self, exc_string: str, *args: Any, **kwargs: Any) -> None:
-        if not self.was_performed:
+        if self.get_status(refresh=False) == STOPPED:
+            self.tell(revoked)
+        elif not self.was_performed:
             self.tell(given_up, error=exc_string.strip().rpartition("\n")[2] or "the worker died")
         super()._handle_failure(exc_string, *args, **kwargs)
 
-    @hook
-    def tell(self, what: Callable[..., object], **more: Any) -> None:
+    def tell_enqueued(self, *, late: bool = False) -> None:
+        """If a new life begins, tell the state. At most two round trips; raises nothing."""
+        if self.begins:
+            self.begins = False
+            self.enqueued = self.tell(enqueued, late=late)
+
+    def tell(self, what: Callable[..., int | None], **more: Any) -> int | None:
         """Tell the state what RQ says of the job. At most two round trips; raises nothing."""
         try:
-            function = self.func
-        except (ImportError, AttributeError, ValueError) as error:
-            logger.debug("RQ's job %s is not known here: %s", self.id, error)
-            return
-        what(function, self.id, self.args, self.kwargs, **more)
+            function, instance, args, kwargs = self.func, self.instance, self.args, self.kwargs
+        except Exception as error:  # noqa: BLE001 - whatever importing or unpickling raises
+            logger.debug("RQ's job %s is not known here: %r", self.id, error)
+            return None
+        return what(function, self.id, args if instance is None else (instance, *args), kwargs, **more)
 
 
 class Queue(rq.Queue):
@@ -83,26 +138,24 @@ class Queue(rq.Queue):
 
     job_class = Job
 
-    def create_job(self, *args: Any, **kwargs: Any) -> rq.job.Job:
-        """Make a job that is about to be enqueued."""
-        job = super().create_job(*args, **kwargs)
-        if isinstance(job, Job):
-            job.tell(enqueued)
-            job.was_marked = True
-        return job
+    def enqueue_job(self, job: rq.job.Job, *args: Any, **kwargs: Any) -> rq.job.Job:
+        """Enqueue a job, or defer it until those are done that it depends on."""
+        return _saved(super().enqueue_job(job, *args, **kwargs))
 
-    def _enqueue_job(self, job: rq.job.Job, *args: Any, **kwargs: Any) -> rq.job.Job:
-        # One that a user has made, or has requeued after it failed; and not one that is retried, or due by now.
-        status = job.get_status(refresh=False)
-        if isinstance(job, Job) and not job.was_marked and job.started_at is None and status not in WAITING[1:]:
-            job.tell(enqueued)
-        return super()._enqueue_job(job, *args, **kwargs)
+    def schedule_job(self, job: rq.job.Job, *args: Any, **kwargs: Any) -> rq.job.Job:
+        """Have a job enqueued later."""
+        return _saved(super().schedule_job(job, *args, **kwargs))
+
+
+def _saved(job: rq.job.Job) -> rq.job.Job:
+    # One that had to be unique is saved otherwise, and not at all if there was another.
+    if isinstance(job, Job):
+        job.tell_enqueued(late=True)
+    return job
 
 
 class _Tracking(rq.worker.BaseWorker):
-    """What RQ's workers need beyond themselves: this module's `Job`, and a word when one is stopped."""
-
-    job_class = Job
+    """A worker of this module's `Job`."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         # The command `rq worker` always names a class, by default RQ's own.
@@ -110,12 +163,6 @@ class _Tracking(rq.worker.BaseWorker):
         given = import_attribute(given) if isinstance(given, str) else given
         kwargs["job_class"] = given if isinstance(given, type) and issubclass(given, Job) else Job
         super().__init__(*args, **kwargs)
-
-    def handle_job_failure(self, job: rq.job.Job, *args: Any, **kwargs: Any) -> None:
-        """Also called for a job that was stopped on request."""
-        if self._stopped_job_id == job.id and isinstance(job, Job):
-            job.tell(revoked)
-        super().handle_job_failure(job, *args, **kwargs)
 
 
 class Worker(_Tracking, rq.Worker):

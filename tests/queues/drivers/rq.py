@@ -11,11 +11,13 @@ from typing import Any
 from tests.queues.driver import Driver, Worker
 
 ADDRESS = "QUEUE_TESTS_RQ"
+OURS = "job_progress.queues.rq"
 RUNNING = {
-    "fork": "Worker",
-    "simple": "SimpleWorker",
-    "spawn": "SpawnWorker",
+    "fork": ["--job-class", f"{OURS}.Job"],
+    "simple": ["--worker-class", f"{OURS}.SimpleWorker"],
+    "spawn": ["--worker-class", "rq.SpawnWorker", "--job-class", f"{OURS}.Job"],
 }
+"""What the command takes for each kind of worker: its class, or only the job's."""
 
 
 class RQ(Driver):
@@ -51,9 +53,8 @@ class RQ(Driver):
         return super().worker(log, pool, **environment)
 
     def command(self, pool: str) -> list[str]:
-        name = f"job_progress.queues.rq.{RUNNING[pool]}"
-        command = ["-m", "rq.cli", "worker", "--url", self.address, "--worker-class", name, "--with-scheduler"]
-        return [*command, "default"]
+        command = ["-m", "rq.cli", "worker", "default", "--url", self.address, "--with-scheduler"]
+        return [*command, *RUNNING[pool]]
 
     def send(self, job: str, *args: Any, retries: int = 0) -> str:
         from rq import Retry

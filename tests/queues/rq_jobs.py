@@ -1,0 +1,48 @@
+"""Jobs for what only RQ has."""
+
+from __future__ import annotations
+
+import os
+import signal
+from pathlib import Path
+from time import sleep
+
+from job_progress import current_progress, tracked
+from tests.queues import async_jobs
+from tests.queues.jobs import tracker, wait_for
+
+add_async = async_jobs.add
+
+
+@tracked(tracker=tracker)
+def die(folder: str) -> None:
+    """Be killed at the first attempt, as by a system without memory; then be in the middle of the second one."""
+    place = Path(folder)
+    current_progress().update(0.5, message="alive")
+    if not (place / "died").exists():
+        (place / "died").touch()
+        current_progress().flush()
+        os.kill(os.getpid(), signal.SIGKILL)
+    (place / "begun").touch()
+    wait_for(place / "go")
+
+
+@tracked(tracker=tracker)
+def endless() -> None:
+    """Take longer than is allowed."""
+    while True:
+        sleep(0.01)
+
+
+def untracked(a: int, b: int) -> int:
+    """Be none of ours."""
+    return a + b
+
+
+class Shop:
+    """Its methods are jobs."""
+
+    @tracked(tracker=tracker, id="product", store_result=True)
+    def refresh(self, product: str) -> str:
+        """Have an id of its own."""
+        return f"refreshed {product}"

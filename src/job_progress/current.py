@@ -46,7 +46,7 @@ def running(run: Run) -> Iterator[Progress]:
         if not run.finish(error):
             raise
     else:
-        run.finish(None)
+        run.finish(run.failure)
 
 
 @asynccontextmanager
@@ -61,7 +61,7 @@ async def arunning(run: Run) -> AsyncIterator[Progress]:
         if not await shield(to_thread(run.finish, error)):
             raise
     else:
-        await shield(to_thread(run.finish, None))
+        await shield(to_thread(run.finish, run.failure))
 
 
 def detached() -> Progress:

@@ -113,7 +113,8 @@ def tracked(
             if run is not None:
                 with running(run) as progress:
                     result = function(*args, **kwargs)
-                    if store_result:
+                    run.failure = task.failure_in(result)
+                    if store_result and run.failure is None:
                         progress.update(result=result)
                     return result
             return task.end_cancelled()
@@ -125,7 +126,8 @@ def tracked(
             if run is not None:
                 async with arunning(run) as progress:
                     result = await function(*args, **kwargs)
-                    if store_result:
+                    run.failure = task.failure_in(result)
+                    if store_result and run.failure is None:
                         progress.update(result=result)
                     return result
             ended = task.end_cancelled()

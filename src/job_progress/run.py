@@ -57,6 +57,7 @@ class Run:
         known: The newest state of this run that is, or should be, in the store.
         expected: The version that the store is believed to hold.
         start: The start, as long as the store has not accepted it.
+        failure: What is wrong, though the function has returned.
         ended: An end was set, by hand or by the function's end; later reports change nothing.
         lost: Another run, a lock or a cancel has superseded this one: it writes no more.
     """
@@ -93,6 +94,7 @@ class Run:
         self.expected = 0 if start else state.version
         self.start = start
         self.token = state.token or ""
+        self.failure: BaseException | None = None
         self.ended = False
         self.lost = False
 

@@ -16,6 +16,10 @@ def _never(error: BaseException) -> bool:
     return False
 
 
+def _nothing(returned: object) -> None:
+    return None
+
+
 def _itself(error: BaseException) -> BaseException:
     return error
 
@@ -33,6 +37,7 @@ class QueueTask(Struct, frozen=True, kw_only=True):
             can carry that: it saves the start a round trip.
         will_retry: Will the queue run it again after this error?
         was_cancelled: Is this exception how the queue tells the task that somebody cancelled it?
+        failure_in: What is wrong, if the queue takes what the function returned for a failure: its "retry this".
         shown_error: The error to show for what was raised: what a queue's own "retry this" is about, say.
         end_cancelled: Called once the run is cancelled, or was not begun as it had been cancelled before:
             ends the task the queue's way. It may raise what the queue takes for that, and in an async
@@ -43,6 +48,7 @@ class QueueTask(Struct, frozen=True, kw_only=True):
     enqueued: int | None = None
     will_retry: Callable[[BaseException], bool] = _never
     was_cancelled: Callable[[BaseException], bool] = _never
+    failure_in: Callable[[object], BaseException | None] = _nothing
     shown_error: Callable[[BaseException], BaseException] = _itself
     end_cancelled: Callable[[], object] = _quietly
 

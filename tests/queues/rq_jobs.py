@@ -7,6 +7,8 @@ import signal
 from pathlib import Path
 from time import sleep
 
+from rq import Retry
+
 from job_progress import current_progress, tracked
 from tests.queues import async_jobs
 from tests.queues.jobs import tracker, wait_for
@@ -25,6 +27,12 @@ def die(folder: str) -> None:
         os.kill(os.getpid(), signal.SIGKILL)
     (place / "begun").touch()
     wait_for(place / "go")
+
+
+@tracked(tracker=tracker, store_result=True)
+def once_more(folder: str, limit: int) -> Retry | str:
+    """Ask to be run again until told to go on."""
+    return "went on" if (Path(folder) / "go").exists() else Retry(max=limit, interval=1)
 
 
 @tracked(tracker=tracker)

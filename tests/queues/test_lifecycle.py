@@ -150,6 +150,34 @@ def test_a_cancelled_task_ends_the_queues_way(job_progress_tracker: Tracker) -> 
     assert [state and str(state.status) for state in states] == ["cancelled", "cancelled", "completed"]
 
 
+async def test_what_is_returned_may_be_a_failure(job_progress_tracker: Tracker) -> None:
+    """Where a queue takes it for one: the call returns it all the same, and it is no result."""
+
+    @tracked(name="returns", store_result=True)
+    def returns(value: object) -> object:
+        return value
+
+    @tracked(name="areturns", store_result=True)
+    async def areturns(value: object) -> object:
+        return value
+
+    def failure_in(returned: object) -> LookupError | None:
+        return LookupError("try again") if returned is again else None
+
+    again = object()
+    with queue_task(QueueTask(id="1", failure_in=failure_in, will_retry=lambda error: isinstance(error, LookupError))):
+        assert returns(again) is again
+        assert await areturns(again) is again
+    with queue_task(QueueTask(id="2", failure_in=failure_in)):
+        assert returns(7) == await areturns(7) == 7
+    for job in (returns.job, areturns.job):
+        waiting, done = job.get("1"), job.get("2")
+        assert waiting is not None
+        assert done is not None
+        assert (waiting.status, waiting.error, waiting.result) == ("pending", "LookupError: try again", None)
+        assert (done.status, done.result) == ("completed", 7)
+
+
 def test_a_start_that_knows_what_was_enqueued_takes_one_round_trip(job_progress_tracker: Tracker) -> None:
     """It keeps when that was; if the state has changed since, the start finds out, and costs one more."""
     store = ObservedStore()

@@ -171,6 +171,20 @@ def test_a_retry_at_once_starts_clean(queue: Queue, tasks: TrackedQueue, jobs: M
     assert (done.status, done.attempt) == ("completed", 2)
 
 
+@pytest.mark.parametrize(("limit", "end"), [(1, "completed"), (0, "failed")])
+def test_a_returned_retry_is_one(queue: Queue, tasks: TrackedQueue, rq_jobs: ModuleType, limit: int, end: str) -> None:
+    """RQ's other way to ask for it: pending until then, and failed if it was asked for too often."""
+    queue.work()
+    job = tasks.enqueue(rq_jobs.once_more, str(queue.folder), limit)
+    if limit:
+        waiting = becomes(queue, job, lambda state: state.error)
+        assert (waiting.status, waiting.attempt) == ("pending", 1)
+        queue.go()
+    done = becomes(queue, job, finished)
+    assert (done.status, done.attempt, done.result) == (end, 1 + limit, "went on" if limit else None)
+    assert queue.outcome(job.id) == ("done" if limit else "failed")
+
+
 # Scheduled, deferred, many.
 
 
@@ -363,12 +377,15 @@ def test_methods_run(queue: Queue, tasks: TrackedQueue, rq_jobs: ModuleType) -> 
 def test_rqs_decorator_goes_on_top(queue: Queue, tasks: TrackedQueue, jobs: ModuleType) -> None:
     """The function enqueues itself; and given a queue's name, it takes the class of ours."""
     queue.stop_working()
-    for place in ({"queue": tasks}, {"queue": tasks.name, "queue_class": TrackedQueue}):
-        decorated: Any = rq_job(connection=tasks.connection, **place)(jobs.add)
-        job = decorated.enqueue(3, 4)
+    for decorate in (
+        rq_job(tasks, tasks.connection),
+        rq_job(tasks.name, tasks.connection, queue_class=TrackedQueue),
+    ):
+        job = decorate(jobs.add).enqueue(3, 4)
         assert state_of(job).is_pending
     queue.work()
     assert becomes(queue, job, finished).result == 7
+    del jobs.add.delay, jobs.add.enqueue
 
 
 def test_untracked_functions_are_left_alone(queue: Queue, tasks: TrackedQueue, rq_jobs: ModuleType) -> None:

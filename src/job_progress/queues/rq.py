@@ -30,6 +30,8 @@ try:
 except ModuleNotFoundError as error:  # pragma: no cover - in tests it is there
     raise ModuleNotFoundError(f"{error}: pip install 'job-progress[rq]'", name=error.name) from None
 
+from msgspec.structs import replace
+
 from job_progress.queues.lifecycle import enqueued, given_up, requeued, revoked
 from job_progress.task import QueueTask, queue_task
 
@@ -41,6 +43,18 @@ BEGUN = (rq.job.JobStatus.STARTED, *ENDED)
 
 ENQUEUED = "job_progress_enqueued"
 """The field of RQ's own record that holds what `QueueTask.enqueued` does."""
+
+
+class ReturnedRetry(Exception):
+    """A function has returned `rq.Retry`, by which RQ means that it is to run again."""
+
+    def __init__(self, limit: int) -> None:
+        super().__init__("the function asked to be run again")
+        self.limit = limit
+
+
+def _failure_in(returned: object) -> ReturnedRetry | None:
+    return ReturnedRetry(returned.max) if isinstance(returned, rq.Retry) else None
 
 
 class Job(rq.job.Job):
@@ -79,12 +93,16 @@ class Job(rq.job.Job):
     def perform(self) -> Any:
         """Run the function."""
         self.was_performed = True
-        retries = self.worker_name != "sync"  # a queue that is not async runs it once
-        task = QueueTask(
-            id=self.id, enqueued=self.enqueued, will_retry=lambda error: retries and bool(self.should_retry)
-        )
+        task = QueueTask(id=self.id, enqueued=self.enqueued)
+        if self.worker_name != "sync":  # a queue that is not async runs it once
+            task = replace(task, will_retry=self._will_retry, failure_in=_failure_in)
         with queue_task(task):
             return super().perform()
+
+    def _will_retry(self, error: BaseException) -> bool:
+        if isinstance(error, ReturnedRetry):
+            return (self.number_of_retries or 0) < error.limit
+        return bool(self.should_retry)
 
     def cancel(self, *args: Any, **kwargs: Any) -> Any:
         """Take it out of its queue: its state is cancelled. A job that runs goes on, as ever with RQ."""

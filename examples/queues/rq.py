@@ -1,0 +1,28 @@
+"""Count the words of some texts in a worker, and watch it from here."""
+
+import time
+
+from redis import Redis
+
+from job_progress import Job, current_progress, tracked
+from job_progress.queues.rq import Queue
+
+queue = Queue(connection=Redis.from_url("redis://localhost:6379"))
+
+
+@tracked(cancellable=True, store_result=True)
+def count_words(texts: list[str]) -> int:
+    words = 0
+    for text in current_progress().track(texts, message="counting", checkpoint=True):
+        words += len(text.split())
+        time.sleep(0.1)
+    return words
+
+
+if __name__ == "__main__":
+    from tasks import count_words  # RQ takes no function of a script, so this is one of a module
+
+    job = queue.enqueue(count_words, ["to be or not to be", "that is the question"] * 5)
+    for state in Job.of(job).watch(job.id, timeout=60):
+        print(f"{state.percent} % {state.message or state.status}")
+    print(f"{state.status}: {state.result}")

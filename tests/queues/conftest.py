@@ -21,7 +21,11 @@ from tests.servers.process import free_port
 from tests.servers.valkey import ValkeyServer
 from tests.waiting import eventually
 
-DRIVERS = ("rq.RQ",)
+DRIVERS = (
+    "futures.Asyncio",
+    "futures.Futures",
+    "rq.RQ",
+)
 """Modules in `drivers`, and the classes in them."""
 BUSY = 60.0
 """Seconds that a worker may take to get to a task, on a machine that is busy with others."""
@@ -60,7 +64,8 @@ def _only_what_the_queue_can(request: pytest.FixtureRequest) -> None:
     if marker is not None and "queue_name" in request.fixturenames:
         name: str = request.getfixturevalue("queue_name")
         mark(request, name, marker.args[0])
-        why = QUEUES[name].cannot.get(marker.args[0])
+        cannot = QUEUES[name].cannot
+        why = cannot.get(marker.args[0]) or cannot.get(request.function.__name__)
         if why is not None:
             pytest.skip(f"the queue cannot: {why}")
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import logging
-
 import pytest
 
 from job_progress import Job
@@ -187,12 +185,10 @@ def test_a_delivery_of_a_live_run_leaves_it_alone(queue: Queue) -> None:
 
 
 @point(Point.SURVIVES)
-def test_an_id_that_cannot_be_told_breaks_no_hook(queue: Queue, caplog: pytest.LogCaptureFixture) -> None:
-    """Enqueuing goes on, with a line in the log; the task then fails by the job's own mistake, and the worker works."""
+def test_an_id_that_cannot_be_told_breaks_no_hook(queue: Queue) -> None:
+    """Enqueuing goes on; the task then fails by the job's own mistake, and the worker works."""
     queue.work()
-    with caplog.at_level(logging.ERROR, "job_progress"):
-        id = queue.send("nameless", 1)
-    assert "what the queue says of it cannot be stored" in caplog.text
+    id = queue.send("nameless", 1)
     assert queue.outcome(id) == "failed"
     after = queue.send("add", 1, 1)
     queue.becomes("add", after, lambda state: state.is_completed)

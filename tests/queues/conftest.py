@@ -22,6 +22,7 @@ from tests.servers.valkey import ValkeyServer
 from tests.waiting import eventually
 
 DRIVERS = (
+    "apscheduler.APScheduler",
     "futures.Asyncio",
     "futures.Futures",
     "rq.RQ",

@@ -21,6 +21,8 @@ from job_progress.queues.rq import Job
 from job_progress.queues.rq import Queue as TrackedQueue
 from tests.queues.conftest import BUSY, Brokers, Queue
 from tests.queues.drivers.rq import RQ
+from tests.queues.test_contract import scripts
+from tests.servers.valkey import ValkeyServer
 from tests.waiting import eventually
 
 SOON = timedelta(seconds=1)
@@ -246,6 +248,15 @@ def test_many_are_pending_at_once(queue: Queue, tasks: TrackedQueue, jobs: Modul
     assert [str(state_of(job).status) for job in many] == ["pending"] * 4
     queue.work()
     assert [becomes(queue, job, finished).result for job in many] == [1, 2, 3, 4]
+
+
+def test_it_takes_three_round_trips(queue: Queue, tasks: TrackedQueue, jobs: ModuleType, states: ValkeyServer) -> None:
+    """One to enqueue, one to begin, as RQ's record carries what that one made of the state, and one to end."""
+    queue.work()
+    becomes(queue, tasks.enqueue(jobs.silent), finished)
+    before = scripts(states)
+    queue.outcome(tasks.enqueue(jobs.silent).id)
+    assert scripts(states) - before == 3
 
 
 def test_what_is_only_made_has_no_state(queue: Queue, tasks: TrackedQueue, jobs: ModuleType) -> None:

@@ -38,13 +38,9 @@ def install(scheduler: Any) -> None:
     Args:
         scheduler: One of APScheduler 3, of any kind, with executors of any kind.
     """
-
-    def watch(alias: str) -> None:
-        _Watched.watch(scheduler._executors[alias])
-
-    for alias in list(scheduler._executors):
-        watch(alias)
-    scheduler.add_listener(lambda event: watch(event.alias), EVENT_EXECUTOR_ADDED)
+    for executor in list(scheduler._executors.values()):
+        _Watched(executor)
+    scheduler.add_listener(lambda event: _Watched(scheduler._executors[event.alias]), EVENT_EXECUTOR_ADDED)
 
 
 def id_of(schedule: Any, due: datetime | None = None) -> str:
@@ -92,19 +88,10 @@ class _Watched:
     """An executor, of which three methods are ours: those between which a firing comes and goes."""
 
     def __init__(self, executor: Any) -> None:
-        self._submit, self._success, self._error = (
-            executor.submit_job,
-            executor._run_job_success,
-            executor._run_job_error,
-        )
-        executor.submit_job, executor._run_job_success, executor._run_job_error = self.submit, self.success, self.error
+        self._submit, executor.submit_job = executor.submit_job, self.submit
+        self._success, executor._run_job_success = executor._run_job_success, self.success
+        self._error, executor._run_job_error = executor._run_job_error, self.error
         self._under_way: dict[tuple[str, datetime], Any] = {}
-
-    @classmethod
-    def watch(cls, executor: Any) -> None:
-        """Watch it from now on, unless it is."""
-        if not isinstance(getattr(executor.submit_job, "__self__", None), cls):
-            cls(executor)
 
     def submit(self, schedule: Any, due: Sequence[datetime]) -> None:
         """Fire it."""

@@ -129,7 +129,7 @@ class Life(RuleBasedStateMachine):
         }
         tell[what](self.call, task)
         own = task == self.task
-        if self.status == "pending" and what != "requeued":
+        if self.status == "pending" and what != "requeued" and (own or self.task is None):
             self.current = None
             self.end_life("cancelled" if what == "revoked" else "failed")
         elif self.status == "cancelled" and what != "requeued":

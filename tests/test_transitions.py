@@ -68,6 +68,7 @@ SITUATIONS: dict[str, JobState] = {
     "failed for another": state("failed", token="another"),
     "cancelled for another": state("cancelled", token="another"),
     "a task, waiting": state("pending", task="task-1"),
+    "another task, waiting": state("pending", task="task-2"),
     "a task's run": state("processing", token="own", task="task-1", progress=0.4),
     "a task's run, cancelling": state("processing", token="own", task="task-1", cancel_requested_at=JUST_NOW),
     "a task, completed": state("completed", token="own", task="task-1", progress=1.0, finished_at=JUST_NOW),
@@ -164,6 +165,7 @@ EXPECTED: dict[str, dict[str, str]] = {
     "failed for another": BEGINS_ANEW | RUN_EVENTS_REFUSED | {"request": NO, "find dead": SAME},
     "cancelled for another": BEGINS_ANEW | RUN_EVENTS_REFUSED | {"request": SAME, "find dead": SAME},
     "a task, waiting": WAITS | {"task enqueued": SAME, "task enqueued, late": SAME},
+    "another task, waiting": WAITS | {"task enqueued": SAME, "task enqueued, late": SAME} | QUEUE_IGNORED,
     "a task's run": LEFT_ALONE | RUN_EVENTS_TAKEN | {"request": "processing"} | TASKS_OWN,
     "a task's run, cancelling": LEFT_ALONE
     | RUN_EVENTS_TAKEN

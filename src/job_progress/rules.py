@@ -66,6 +66,11 @@ def same_task_while_cancelling(state: JobState, event: Any, now: datetime) -> bo
     return same_task(state, event, now) and state.is_cancelling
 
 
+def not_another_task(state: JobState, event: Any, now: datetime) -> bool:
+    """It may be about the task that is waited for, as no other one is known."""
+    return state.task is None or same_task(state, event, now)
+
+
 def task_is_news(state: JobState, event: Any, now: datetime) -> bool:
     """Whoever locked it could not know yet which task of the queue it would be."""
     return state.task is None and event.blank.task is not None

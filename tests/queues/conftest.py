@@ -22,6 +22,8 @@ from tests.servers.valkey import ValkeyServer
 from tests.waiting import eventually
 
 DRIVERS = (
+    "django_tasks.DjangoTasks",
+    "django_tasks.DjangoTasksOfDjango6",
     "procrastinate.Procrastinate",
     "rq.RQ",
 )
@@ -63,7 +65,8 @@ def _only_what_the_queue_can(request: pytest.FixtureRequest) -> None:
     if marker is not None and "queue_name" in request.fixturenames:
         name: str = request.getfixturevalue("queue_name")
         mark(request, name, marker.args[0])
-        why = QUEUES[name].cannot.get(marker.args[0])
+        cannot = QUEUES[name].cannot
+        why = cannot.get(marker.args[0]) or cannot.get(request.function.__name__)
         if why is not None:
             pytest.skip(f"the queue cannot: {why}")
 

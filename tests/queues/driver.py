@@ -89,8 +89,9 @@ class Driver(ABC):
     """In which of `tests.environments` it is."""
     pools: ClassVar[tuple[str, ...]] = ("default",)
     """The kinds of worker that there are, the usual one first."""
-    cannot: ClassVar[Mapping[Point, str]] = {}
-    """What the queue itself makes impossible, and why; the table's footnotes."""
+    cannot: ClassVar[Mapping[Point | str, str]] = {}
+    """Points, or the names of single tests of them, that the queue itself makes impossible, and why; the table's
+    footnotes."""
     has_cancelled: ClassVar[bool] = True
     """Has it a word for a task that was cancelled, other than done and failed?"""
 

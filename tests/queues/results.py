@@ -78,13 +78,18 @@ def table(drivers: list[type[Driver]]) -> str:
 
 
 def _cell(driver: type[Driver], point: Point, outcomes: dict[str, str], notes: list[str]) -> str:
-    why = driver.cannot.get(point)
-    if why is not None:
+    found = {outcome for test, outcome in outcomes.items() if _test_name(test) not in driver.cannot}
+    cell = "–" if point in driver.cannot else "✓" if found == {"passed"} else "✗"
+    for why in [driver.cannot[what] for what in (point, *map(_test_name, outcomes)) if what in driver.cannot]:
         note = f"{driver.name}: {why}"
         if note not in notes:
             notes.append(note)
-        return f"– ({notes.index(note) + 1})"
-    return "✓" if outcomes and set(outcomes.values()) == {"passed"} else "✗"
+        cell += f" ({notes.index(note) + 1})"
+    return cell
+
+
+def _test_name(nodeid: str) -> str:
+    return nodeid.rpartition("::")[2].partition("[")[0]
 
 
 def main(check: bool) -> None:

@@ -80,7 +80,8 @@ def table(drivers: list[type[Driver]]) -> str:
 def _cell(driver: type[Driver], point: Point, outcomes: dict[str, str], notes: list[str]) -> str:
     found = {outcome for test, outcome in outcomes.items() if _test_name(test) not in driver.cannot}
     cell = "–" if point in driver.cannot else "✓" if found == {"passed"} else "✗"
-    for why in [driver.cannot[what] for what in (point, *map(_test_name, outcomes)) if what in driver.cannot]:
+    affected: list[Point | str] = [point, *map(_test_name, outcomes)]
+    for why in [driver.cannot[what] for what in affected if what in driver.cannot]:
         note = f"{driver.name}: {why}"
         if note not in notes:
             notes.append(note)

@@ -49,9 +49,7 @@ def install(app: procrastinate.App) -> None:
     app.worker_defaults = defaults
 
 
-async def middleware(
-    call_next: Callable[[], Awaitable[Any]], context: procrastinate.JobContext, worker: Worker
-) -> Any:
+async def middleware(call_next: Callable[[], Awaitable[Any]], context: procrastinate.JobContext, worker: Worker) -> Any:
     """A worker middleware: the tracked function that runs inside knows which job it is. No I/O."""
     with queue_task(_task_of(context)):
         return await call_next()
@@ -145,7 +143,7 @@ class JobManager(_JobManager):
         super().retry_job_by_id(job_id, retry_at, *args, **kwargs)
 
     @hook
-    def _tell(self, what: Callable[..., None], jobs: Iterable[Job], **more: bool) -> None:
+    def _tell(self, what: Callable[..., object], jobs: Iterable[Job], **more: bool) -> None:
         for job in jobs:
             task = self._app.tasks.get(job.task_name)
             if task is not None:

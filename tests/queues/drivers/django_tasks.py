@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from pathlib import Path
 from types import ModuleType
-from typing import Any
+from typing import Any, ClassVar
 
 from django.conf import settings
 from django.core.management import call_command
@@ -20,7 +21,7 @@ class DjangoTasks(Driver):
     """The package `django-tasks`, with Django 5."""
 
     name = "Django 5 tasks"
-    cannot = {
+    cannot: ClassVar[Mapping[Point | str, str]] = {
         Point.REVOKES: "Django's tasks cannot be taken back, and do not expire.",
         "test_a_retry_waits_with_its_error_and_starts_clean": "Django's tasks are not retried.",
         "test_a_killed_worker_is_noticed_and_its_task_runs_again": (

@@ -24,7 +24,9 @@ class DjangoTasksConfig(AppConfig):
         """Listen."""
         there = [name for name in SIGNALS if find_spec(name.partition(".signals")[0])]
         if not there:
-            raise ModuleNotFoundError("Django has tasks from version 6; before: pip install 'job-progress[django-tasks]'")
+            raise ModuleNotFoundError(
+                "Django has tasks from version 6; before: pip install 'job-progress[django-tasks]'"
+            )
         for signals in map(import_module, there):
             signals.task_enqueued.connect(task_enqueued)
             signals.task_started.connect(task_started)

@@ -111,22 +111,18 @@ class JobManager(_JobManager):
             await in_thread(self._tell, enqueued, [job.evolve(id=id)], late=True)
         return id
 
-    async def cancel_job_by_id_async(
-        self, job_id: int, abort: bool = False, delete_job: bool = False, connection: Any | None = None
-    ) -> bool:
+    async def cancel_job_by_id_async(self, job_id: int, *args: Any, **kwargs: Any) -> bool:
         """Cancel a job: if it waits, its state is cancelled too; one that runs says so itself."""
         before = await self.list_jobs_async(id=job_id)
-        cancelled = await super().cancel_job_by_id_async(job_id, abort, delete_job, connection)
+        cancelled = await super().cancel_job_by_id_async(job_id, *args, **kwargs)
         if cancelled and not await self.list_jobs_async(id=job_id, status="doing"):
             await in_thread(self._tell, revoked, before)
         return cancelled
 
-    def cancel_job_by_id(
-        self, job_id: int, abort: bool = False, delete_job: bool = False, connection: Any | None = None
-    ) -> bool:
+    def cancel_job_by_id(self, job_id: int, *args: Any, **kwargs: Any) -> bool:
         """Cancel a job: if it waits, its state is cancelled too; one that runs says so itself."""
         before = self.list_jobs(id=job_id)
-        cancelled = super().cancel_job_by_id(job_id, abort, delete_job, connection)
+        cancelled = super().cancel_job_by_id(job_id, *args, **kwargs)
         if cancelled and not self.list_jobs(id=job_id, status="doing"):
             self._tell(revoked, before)
         return cancelled

@@ -20,7 +20,7 @@ from psycopg_pool import ConnectionPool
 
 from job_progress import Job, JobState, Tracker, current_progress, tracked
 from job_progress.queues import procrastinate as integration
-from job_progress.queues.procrastinate import install, middleware
+from job_progress.queues.procrastinate import JobManager, install, middleware
 from job_progress.task import current_task
 from tests.queues.conftest import BUSY, Brokers, Queue
 from tests.queues.driver import Worker
@@ -369,6 +369,22 @@ async def test_any_connector_will_do(job_progress_tracker: Tracker) -> None:
     assert state.is_pending
     await app.run_worker_async(wait=False, install_signal_handlers=False, listen_notify=False)
     assert _counted.job.wait(1, BUSY).is_completed
+
+
+async def test_a_slow_store_does_not_hold_up_a_batch(
+    job_progress_tracker: Tracker, caplog: pytest.LogCaptureFixture
+) -> None:
+    """It is waited for once; the jobs are deferred all the same, and run."""
+    app = App(connector=InMemoryConnector())
+    install(app)
+    assert isinstance(app.job_manager, JobManager)
+    app.job_manager.patience = 0.0
+    task = app.task(name="counted")(_counted)
+    assert len(await task.batch_defer_async({"number": 1}, {"number": 2}, {"number": 3})) == 3
+    assert [_counted.job.get(number) is not None for number in (1, 2, 3)] == [True, False, False]
+    assert "the store is slow" in caplog.text
+    await app.run_worker_async(wait=False, install_signal_handlers=False, listen_notify=False)
+    assert [_counted.job.wait(number, BUSY).is_completed for number in (1, 2, 3)] == [True, True, True]
 
 
 async def _users_own(call_next: Any, context: JobContext, worker: Any) -> Any:

@@ -17,10 +17,12 @@ A job that is deferred by name, where its code is not known, has no state before
 
 from __future__ import annotations
 
+import logging
 from asyncio import CancelledError
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from datetime import datetime
+from time import monotonic
 from typing import Any
 
 try:
@@ -37,6 +39,8 @@ except ModuleNotFoundError as error:  # pragma: no cover - in tests it is there
 from job_progress.queues.lifecycle import enqueued, hook, revoked
 from job_progress.task import QueueTask, queue_task
 from job_progress.threads import in_thread
+
+logger = logging.getLogger("job_progress")
 
 
 def install(app: procrastinate.App) -> None:
@@ -85,6 +89,9 @@ class JobManager(_JobManager):
     only that makes the id known, and no worker sees the job before the commit; unless the connector is none of
     Procrastinate's two for psycopg 3: then it is made right after.
     """
+
+    patience = 1.0
+    """Seconds; if a job of a batch takes longer to tell of, as the store is away, the others go without."""
 
     def __init__(self, app: procrastinate.App) -> None:
         super().__init__(app.connector)
@@ -142,8 +149,12 @@ class JobManager(_JobManager):
     def _tell(self, what: Callable[..., object], jobs: Iterable[Job], **more: bool) -> None:
         for job in jobs:
             task = self._app.tasks.get(job.task_name)
+            began = monotonic()
             if task is not None:
                 what(task, str(job.id), (None,) if task.pass_context else (), job.task_kwargs, **more)
+            if monotonic() - began > self.patience:
+                logger.warning("the store is slow: nothing is said of the jobs that were deferred with %s", job.id)
+                return
 
     @asynccontextmanager
     async def _atransaction(self, connection: Any | None) -> AsyncIterator[Any | None]:

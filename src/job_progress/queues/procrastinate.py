@@ -8,11 +8,14 @@
     def import_products(path: str): ...
 
 It puts `middleware` first among the app's default worker middleware, and gives the app a `JobManager` of ours. Who
-hands `worker_middleware=` to `run_worker` replaces the defaults, and has to name `middleware` there.
+hands `worker_middleware=` to `run_worker` replaces the defaults, and has to name `middleware` there. With
+Procrastinate's Django app: `PROCRASTINATE_ON_APP_READY = "job_progress.queues.procrastinate.install"`.
 
 What Procrastinate cannot tell: that a worker was killed. The state reads stalled, and is right again once somebody
 has called `retry_job` for it, as Procrastinate's manual says. A job that no worker knows the task of stays pending.
-A job that is deferred by name, where its code is not known, has no state before it runs.
+A job that is deferred by name, where its code is not known, has no state before it runs. If a transaction is rolled
+back in which you defer, the state stays pending until it is forgotten. A coroutine that has retries and is aborted
+has failed, to Procrastinate, while its state is cancelled.
 """
 
 from __future__ import annotations

@@ -277,6 +277,16 @@ def test_an_interruption_that_somebody_asked_for_is_a_cancel(who: str) -> None:
     assert job.wait("7").is_cancelled
 
 
+def test_a_queues_own_word_for_cancelled_is_a_cancel() -> None:
+    """An ordinary exception by which a task ends itself as cancelled, in the queue's terms, is no failure."""
+    job = Job("own-word")
+    task = QueueTask(was_cancelled=lambda error: isinstance(error, LookupError))
+    with pytest.raises(LookupError), queue_task(task), job.start("7"):
+        raise LookupError
+    state = job.wait("7")
+    assert (state.status, state.error) == ("cancelled", None)
+
+
 def test_a_second_delivery_leaves_the_live_run_alone() -> None:
     """It raises, with the live state, which goes on as if nothing had been."""
     job = Job("twice")
@@ -308,12 +318,14 @@ def test_retries_are_honest() -> None:
     assert job.wait("7").status == "failed"
 
 
-def test_an_asked_cancel_outlasts_a_retry() -> None:
-    """A run that raises after somebody asked to cancel is not tried again."""
+@pytest.mark.parametrize("error", [OSError, SystemExit])
+def test_an_asked_cancel_outlasts_a_retry(error: type[BaseException]) -> None:
+    """A run that raises after somebody asked to cancel is not tried again; nor one that a queue stops, to resume it."""
     job = Job("retry", cancellable=True)
-    with queue_task(QueueTask(will_retry=lambda _: True)), pytest.raises(OSError), job.start("7"):
+    with queue_task(QueueTask(will_retry=lambda _: True)), pytest.raises(error), job.start("7") as progress:
         job.cancel("7")
-        raise OSError
+        progress.flush()
+        raise error
     assert job.wait("7").is_cancelled
     with pytest.raises(JobCancelled), job.start("7"):
         raise AssertionError("it must not run")

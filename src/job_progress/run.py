@@ -320,13 +320,16 @@ class Run:
         if isinstance(error, JobCancelled):
             return Acknowledge(self.token, reported)
         task = current_task()
+        if _answer(task.was_cancelled, error):
+            return Acknowledge(self.token, reported)
+        will_retry = _answer(task.will_retry, error)
         interrupted = not isinstance(error, Exception)
-        if interrupted and (self.cancel_requested or _answer(task.was_cancelled, error)):
+        if interrupted and self.cancel_requested and not will_retry:
             return Acknowledge(self.token, reported)
         text = explain(_answer(task.shown_error, error) or error)
         if interrupted:
             text = f"interrupted by {text}"
-        how = Retry if _answer(task.will_retry, error) else Fail
+        how = Retry if will_retry else Fail
         return how(self.token, reported, text)
 
     def cancellation(self) -> JobCancelled:

@@ -36,7 +36,8 @@ class QueueTask(Struct, frozen=True, kw_only=True):
         enqueued: What `job_progress.queues.lifecycle.enqueued` gave when the task was sent, if its message
             can carry that: it saves the start a round trip.
         will_retry: Will the queue run it again after this error?
-        was_cancelled: Is this exception how the queue tells the task that somebody cancelled it?
+        was_cancelled: Is this exception how the queue tells the task that somebody cancelled it, or how
+            the task tells the queue that it is cancelled?
         failure_in: What is wrong, if the queue takes what the function returned for a failure: its "retry this".
         shown_error: The error to show for what was raised: what a queue's own "retry this" is about, say.
         end_cancelled: Called once the run is cancelled, or was not begun as it had been cancelled before:

@@ -23,8 +23,11 @@ from tests.waiting import eventually
 
 DRIVERS = (
     "apscheduler.APScheduler",
+    "django_tasks.DjangoTasks",
+    "django_tasks.DjangoTasksOfDjango6",
     "futures.Asyncio",
     "futures.Futures",
+    "procrastinate.Procrastinate",
     "rq.RQ",
 )
 """Modules in `drivers`, and the classes in them."""

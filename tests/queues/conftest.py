@@ -25,6 +25,7 @@ DRIVERS = (
     "apscheduler.APScheduler",
     "django_tasks.DjangoTasks",
     "django_tasks.DjangoTasksOfDjango6",
+    "dramatiq.Dramatiq",
     "futures.Asyncio",
     "futures.Futures",
     "procrastinate.Procrastinate",

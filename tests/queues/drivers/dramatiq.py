@@ -10,13 +10,23 @@ from typing import Any
 
 from dramatiq import Actor, Message, Middleware, actor, set_broker
 from dramatiq.brokers.redis import MAINTENANCE_SCALE, RedisBroker
-from dramatiq_abort import Abortable, abort
-from dramatiq_abort.abort_manager import Abort
-from dramatiq_abort.backends import RedisBackend
+from dramatiq.middleware import (
+    AgeLimit,
+    AsyncIO,
+    Callbacks,
+    Pipelines,
+    Retries,
+    ShutdownNotifications,
+    TimeLimit,
+)
+from dramatiq_abort import Abortable, abort  # type: ignore[import-untyped]
+from dramatiq_abort.backends import RedisBackend  # type: ignore[import-untyped]
 
 from tests.queues.driver import Driver, Worker
 
 ADDRESS = "QUEUE_TESTS_DRAMATIQ"
+FIRST = "QUEUE_TESTS_DRAMATIQ_FIRST"
+"""If it is set, our middleware is the first, and else the last, as by default."""
 OUTCOMES = "outcomes"
 JOBS = ("silent", "add", "named", "wait", "stubborn", "fail", "flaky", "nameless")
 RUNNING = {
@@ -44,29 +54,44 @@ class Outcomes(Middleware):
         self.note(broker, message, "failed")
 
 
-def actors(jobs: ModuleType, broker: RedisBroker) -> dict[str, Actor[..., Any]]:
-    """An actor for each of the jobs."""
-    return {name: actor(getattr(jobs, name), broker=broker, max_retries=0, min_backoff=1000) for name in JOBS}
-
-
 def make_broker() -> RedisBroker:
-    """Set up all that sending and working takes; also called by the worker's command."""
+    """Set up all that sending and working takes."""
     from job_progress.queues.dramatiq import ProgressMiddleware
 
+    middleware: list[Middleware] = [
+        Outcomes(),
+        AgeLimit(),
+        TimeLimit(interval=50),
+        ShutdownNotifications(),
+        Callbacks(),
+        Pipelines(),
+        Retries(),
+        AsyncIO(),
+        Abortable(backend=RedisBackend.from_url(os.environ[ADDRESS])),
+    ]
+    middleware.insert(0 if FIRST in os.environ else len(middleware), ProgressMiddleware())
     # A worker looks at each step for the messages of those that have died.
-    broker = RedisBroker(url=os.environ[ADDRESS], maintenance_chance=MAINTENANCE_SCALE)
-    broker.add_middleware(Abortable(backend=RedisBackend.from_url(os.environ[ADDRESS])))
-    broker.add_middleware(ProgressMiddleware())
-    broker.add_middleware(Outcomes(), before=type(broker.middleware[0]))
+    made: Any = RedisBroker
+    broker: RedisBroker = made(url=os.environ[ADDRESS], middleware=middleware, maintenance_chance=MAINTENANCE_SCALE)
     set_broker(broker)
     return broker
 
 
+def declare(broker: RedisBroker) -> dict[str, Actor[..., Any]]:
+    """All actors, by name; the async ones have one that says so."""
+    from tests.queues import async_jobs, dramatiq_jobs, jobs
+
+    declared: dict[str, Actor[..., Any]] = dramatiq_jobs.declare(broker)
+    for module, prefix in ((jobs, ""), (async_jobs, "async_")):
+        for name in JOBS:
+            declaring = actor(actor_name=f"{prefix}{name}", broker=broker, max_retries=0, min_backoff=1000)
+            declared[f"{prefix}{name}"] = declaring(getattr(module, name))
+    return declared
+
+
 def work() -> None:
     """What the worker's command calls."""
-    from tests.queues import jobs
-
-    actors(jobs, make_broker())
+    declare(make_broker())
 
 
 class Dramatiq(Driver):
@@ -79,7 +104,7 @@ class Dramatiq(Driver):
         super().__init__(address)
         os.environ[ADDRESS] = address
         self.broker = make_broker()
-        self.actors = actors(self.jobs, self.broker)
+        self.actors = declare(self.broker)
         self.sent: dict[str, Message[Any]] = {}
 
     @property
@@ -116,8 +141,8 @@ class Dramatiq(Driver):
         abort(id, next(one for one in self.broker.middleware if isinstance(one, Abortable)))
 
     def outcome(self, id: str) -> str | None:
-        outcome = self.broker.client.hget(OUTCOMES, id)
-        return None if outcome is None else outcome.decode()
+        outcome: Any = self.broker.client.hget(OUTCOMES, id)
+        return None if outcome is None else str(outcome, "ascii")
 
     def close(self) -> None:
         self.broker.client.close()

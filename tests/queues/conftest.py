@@ -28,6 +28,7 @@ DRIVERS = (
     "dramatiq.Dramatiq",
     "futures.Asyncio",
     "futures.Futures",
+    "huey.Huey",
     "procrastinate.Procrastinate",
     "rq.RQ",
 )

@@ -139,7 +139,7 @@ class _Delivery:
     def shown_error(self, error: BaseException) -> BaseException:
         """Why the function asked to be retried; or that its coroutine ran for too long."""
         if isinstance(error, Retry):
-            return error.__cause__ or error
+            return error.__cause__ or error.__context__ or error
         limit = self._options.get("time_limit") or self._of_actor.get("time_limit", self._time_limit)
         if isinstance(error, CancelledError) and limit is not None and monotonic() - self._began >= limit / 1000:
             return TimeLimitExceeded()

@@ -32,6 +32,11 @@ from job_progress.task import QueueTask, held, queue_task
 DUE = "job_progress_due"
 """An attribute of a task that was scheduled until now, in the memory of the process that enqueues it once more."""
 
+WHY = {
+    signals.SIGNAL_EXPIRED: "expired before a worker got to it",
+    signals.SIGNAL_INTERRUPTED: "interrupted, as its worker was stopped",
+}
+
 
 def install(huey: Any) -> None:
     """Have the states of tracked tasks follow what *huey* does with them. No I/O.
@@ -130,7 +135,7 @@ def _tell_revoked(signal: str, task: Any) -> None:
 def _tell_given_up(signal: str, task: Any) -> None:
     execution = _execution_of(task)
     if execution is None or not execution.is_told:
-        given_up(*_call_of(task), error=f"{signal}, by Huey's word")
+        given_up(*_call_of(task), error=WHY[signal])
 
 
 @hook
@@ -160,7 +165,8 @@ def _shown(error: BaseException) -> BaseException:
     """What a task asks to be tried again for, if it says so."""
     if not isinstance(error, RetryTask):
         return error
-    return error.__cause__ or error.__context__ or (error if error.args[0] else RetryTask("the task asked for it"))
+    reason: BaseException = error if error.args[0] else RetryTask("the task asked for it")
+    return error.__cause__ or error.__context__ or reason
 
 
 def _call_of(task: Any) -> tuple[Any, str, tuple[Any, ...], dict[str, Any]]:

@@ -33,9 +33,9 @@ def make_huey() -> Any:
 
 def declare(huey: Any) -> dict[str, Any]:
     """All tasks, by name."""
-    from tests.queues import jobs
+    from tests.queues import huey_jobs, jobs
 
-    return {name: huey.task()(getattr(jobs, name)) for name in JOBS}
+    return {name: huey.task()(getattr(jobs, name)) for name in JOBS} | huey_jobs.declare(huey)
 
 
 class Huey(Driver):

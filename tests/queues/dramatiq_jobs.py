@@ -12,6 +12,7 @@ from dramatiq import Actor, Broker, Retry, actor
 from dramatiq.middleware import SkipMessage
 
 from job_progress import current_progress, tracked
+from job_progress.decorator import TrackedFunction
 from tests.queues.jobs import add, tracker
 
 
@@ -60,6 +61,25 @@ def late(folder: str) -> None:
         sleep(0.01)
 
 
+@tracked(tracker=tracker, id="name")
+def dispatched(name: str) -> None:
+    """Fail, and be asked for by somebody else at once."""
+    raise ConnectionError("no answer")
+
+
+def locking_after(function: TrackedFunction[[str], None]) -> Callable[[str], None]:
+    """Somebody who asks for a job anew as soon as it has failed."""
+
+    @wraps(function)
+    def wrapper(name: str) -> None:
+        try:
+            function(name)
+        finally:
+            function.job.lock(name)
+
+    return wrapper
+
+
 def failing_before(function: Callable[..., Any]) -> Callable[..., Any]:
     """Somebody's decorator, that fails before the job begins."""
 
@@ -93,6 +113,7 @@ def declare(broker: Broker) -> dict[str, Actor[..., Any]]:
         actor(broker=broker)(skipping),
         actor(broker=broker)(nesting),
         actor(broker=broker)(late),
+        actor(broker=broker, max_retries=0)(locking_after(dispatched)),
         actor(broker=broker, max_retries=1, min_backoff=50)(failing_before(never)),
         actor(broker=broker)(untracked),
     ]

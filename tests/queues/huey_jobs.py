@@ -10,7 +10,8 @@ from typing import Any
 from huey.exceptions import CancelExecution, RetryTask
 
 from job_progress import current_progress, tracked
-from tests.queues.jobs import add, tracker
+from job_progress.decorator import TrackedFunction
+from tests.queues.jobs import add, tracker, wait_for
 
 
 @tracked(tracker=tracker)
@@ -39,7 +40,7 @@ def canceling(retry: bool | None) -> None:
 
 
 @tracked(tracker=tracker, id="name")
-def with_context(name: str, task: Any = None) -> None:
+def with_context(name: str, task: Any) -> None:
     """Get the task, which nobody sends."""
     current_progress().update(message=task.id)
 
@@ -64,6 +65,33 @@ def locked() -> None:
 @tracked(tracker=tracker)
 def vetoed() -> None:
     """Be what a hook does not let begin."""
+
+
+@tracked(tracker=tracker, cancellable=True)
+def late(folder: str) -> None:
+    """Say that it has begun, be at no checkpoint, and fail when told to."""
+    (Path(folder) / "begun").touch()
+    wait_for(Path(folder) / "go")
+    raise ConnectionError("no answer")
+
+
+@tracked(tracker=tracker, id="name")
+def dispatched(name: str) -> None:
+    """Fail, and be asked for by somebody else at once."""
+    raise ConnectionError("no answer")
+
+
+def locking_after(function: TrackedFunction[[str], None]) -> Callable[[str], None]:
+    """Somebody who asks for a job anew as soon as it has failed."""
+
+    @wraps(function)
+    def wrapper(name: str) -> None:
+        try:
+            function(name)
+        finally:
+            function.job.lock(name)
+
+    return wrapper
 
 
 def failing_before(function: Callable[..., Any]) -> Callable[..., Any]:
@@ -93,7 +121,17 @@ def declare(huey: Any) -> dict[str, Any]:
         if task.name == "vetoed":
             raise CancelExecution
 
-    functions: list[Any] = [asking, explaining, canceling, nesting, vetoed, failing_before(never), untracked]
+    functions: list[Any] = [
+        asking,
+        explaining,
+        canceling,
+        nesting,
+        late,
+        vetoed,
+        locking_after(dispatched),
+        failing_before(never),
+        untracked,
+    ]
     functions += [huey.rate_limit("limited", 1, 2)(limited), huey.lock_task("held")(locked)]
     tasks: dict[str, Any] = {function.__name__: huey.task()(function) for function in functions}
     return tasks | {"with_context": huey.task(context=True)(with_context)}

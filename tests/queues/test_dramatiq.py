@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from itertools import groupby
 from pathlib import Path
 from typing import Any
 
 import pytest
-from dramatiq import group
+from dramatiq import Middleware, Worker, actor, group
+from dramatiq.brokers.stub import StubBroker
+from dramatiq.middleware import Retries
 
-from job_progress import Job, JobState
+from job_progress import Job, JobState, Tracker, tracked
+from job_progress.queues.dramatiq import ProgressMiddleware
+from tests.observed_store import ObservedStore
 from tests.queues.conftest import BUSY, Brokers, Queue
 from tests.queues.drivers.dramatiq import FIRST, Dramatiq
 from tests.queues.seen import Seen
@@ -171,6 +176,59 @@ def test_a_delayed_message_that_was_cancelled_never_runs(queue: Dispatch) -> Non
     assert state is not None
     assert state.is_cancelled
     assert not queue.has("begun")
+
+
+def test_who_asks_for_a_failed_job_at_once_has_it(queue: Dispatch) -> None:
+    """What Dramatiq says of the old message, a moment later, is not said of the new lock."""
+    queue.work()
+    name = f"again {queue.folder.name}"
+    id = queue.dispatch("dispatched", name)
+    assert queue.outcome(id) == "failed"
+    state = queue.state("dispatched", name)
+    assert state is not None
+    assert (state.status, state.error) == ("pending", None)
+
+
+ATTEMPT = ["processing", "pending"]
+FINAL = ["processing", "failed"]
+
+
+@pytest.mark.parametrize(
+    ("options", "expected"),
+    [
+        ({"max_retries": 0}, FINAL),
+        ({"max_retries": 2, "min_backoff": 1}, ATTEMPT * 2 + FINAL),
+        ({"throws": (KeyError, ConnectionError)}, FINAL),
+        ({"retry_when": lambda retries, error: retries < 1, "min_backoff": 1}, ATTEMPT + FINAL),
+        ({"retry_when": lambda retries, error: not isinstance(error, ConnectionError), "max_retries": 9}, FINAL),
+    ],
+    ids=["never", "twice", "throws", "retry_when", "retry_when_not"],
+)
+@pytest.mark.parametrize("has_retries", [True, False], ids=["Retries", "no-Retries"])
+def test_what_dramatiq_will_decide_is_foreseen(options: dict[str, Any], expected: list[str], has_retries: bool) -> None:
+    """Nothing is stored that would have to be taken back a moment later."""
+    store = ObservedStore()
+    tracker = Tracker(store)
+    retries: list[Middleware] = [Retries()] if has_retries else []
+    broker = StubBroker(middleware=[*retries, ProgressMiddleware()])
+
+    @tracked(name="foreseen", tracker=tracker)
+    def job() -> None:
+        raise ConnectionError("no answer")
+
+    broker.actor_options |= set(options)
+    failing = actor(broker=broker, **options)(job)
+    worker = Worker(broker, worker_timeout=20, worker_threads=1)
+    worker.start()
+    try:
+        failing.send()
+        broker.join("default", fail_fast=False)
+        worker.join()
+    finally:
+        worker.stop()
+    statuses = [status for status, _ in groupby(change.status for changes in store.swaps for change in changes)]
+    assert statuses == ["pending", *(expected if has_retries else FINAL)]
+    tracker.close()
 
 
 def test_what_the_actor_throws_is_not_tried_again(queue: Dispatch) -> None:

@@ -34,6 +34,8 @@ from job_progress.queues.lifecycle import enqueued, given_up, hook, revoked
 from job_progress.state import JobStatus
 from job_progress.task import NO_TASK, QueueTask, enter_task
 
+ENQUEUED = "job_progress_enqueued"
+"""An option of a message that saves its worker a round trip."""
 DUE = "job_progress_due"
 """An option of a message that was delayed until now, in the worker's memory only."""
 
@@ -50,7 +52,10 @@ class ProgressMiddleware(Middleware):
     def before_enqueue(self, broker: Broker, message: Message[Any], delay: int | None) -> None:
         """It is pending from now on, unless it is a retry, or was so before it became due."""
         if not message.options.pop(DUE, False) and not message.options.get("retries"):
-            enqueued(broker.actors.get(message.actor_name), message.message_id, message.args, message.kwargs)
+            actor = broker.actors.get(message.actor_name)
+            version = enqueued(actor, message.message_id, message.args, message.kwargs)
+            if version is not None:
+                message.options[ENQUEUED] = version
 
     @hook
     def before_process_message(self, broker: Broker, message: MessageProxy) -> None:
@@ -60,6 +65,7 @@ class ProgressMiddleware(Middleware):
         enter_task(
             QueueTask(
                 id=message.message_id,
+                enqueued=message.options.get(ENQUEUED),
                 will_retry=delivery.will_retry,
                 was_cancelled=delivery.was_cancelled,
                 shown_error=delivery.shown_error,

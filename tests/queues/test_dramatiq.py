@@ -111,7 +111,7 @@ def test_what_waited_for_too_long_has_failed(queue: Dispatch) -> None:
 def test_a_worker_that_shuts_down_is_a_retry(queue: Dispatch, prefix: str) -> None:
     """To those that want to be told: the next worker begins it once more."""
     worker = queue.worker_of_its_own()
-    id = queue.dispatch(f"{prefix}stubborn", ..., notify_shutdown=True, max_retries=1, min_backoff=50)
+    id = queue.dispatch(f"{prefix}stubborn", ..., notify_shutdown=True, max_retries=1, min_backoff=2000)
     queue.sees("begun")
     worker.stop(BUSY)
     waiting = queue.becomes(f"{prefix}stubborn", id, lambda state: state.is_pending)
@@ -125,7 +125,7 @@ def test_a_worker_that_shuts_down_is_a_retry(queue: Dispatch, prefix: str) -> No
 def test_a_worker_that_shuts_down_ends_what_is_being_cancelled(queue: Dispatch) -> None:
     """It is cancelled, and the retry that Dramatiq makes of it does not run."""
     worker = queue.worker_of_its_own()
-    id = queue.dispatch("late", ..., notify_shutdown=True, max_retries=1, min_backoff=50)
+    id = queue.dispatch("late", ..., notify_shutdown=True, max_retries=1, min_backoff=2000)
     queue.sees("begun")
     queue.job("late").cancel(id)
     queue.becomes("late", id, lambda state: state.is_cancelling)

@@ -19,8 +19,8 @@ from contextvars import ContextVar
 from typing import Any
 
 try:
-    from huey import signals
-    from huey.exceptions import CancelExecution, RateLimitExceeded, RetryTask
+    from huey import exceptions, signals
+    from huey.exceptions import CancelExecution, RetryTask
 except ModuleNotFoundError as error:  # pragma: no cover - in tests it is there
     raise ModuleNotFoundError(f"{error}: pip install 'job-progress[huey]'", name=error.name) from None
 
@@ -29,6 +29,8 @@ from job_progress.job import Job
 from job_progress.queues.lifecycle import enqueued, given_up, hook, revoked
 from job_progress.task import QueueTask, held, queue_task
 
+RATE_LIMITED: Any = getattr(exceptions, "RateLimitExceeded", ())
+"""Huey 2 has no rate limits."""
 DUE = "job_progress_due"
 """An attribute of a task that was scheduled until now, in the memory of the process that enqueues it once more."""
 
@@ -96,7 +98,7 @@ class _Execution:
         again = isinstance(error, Exception) and bool(self.task.retries)
         if isinstance(error, CancelExecution) and error.retry is not None:
             again = bool(error.retry)
-        elif isinstance(error, RetryTask) or (isinstance(error, RateLimitExceeded) and error.retry):
+        elif isinstance(error, RetryTask) or (isinstance(error, RATE_LIMITED) and getattr(error, "retry", False)):
             again = True
         self.is_told = not again
         return again

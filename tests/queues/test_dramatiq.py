@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from dramatiq import Middleware, Worker, actor, group
+from dramatiq import Middleware, Retry, Worker, actor, group
 from dramatiq.brokers.stub import StubBroker
-from dramatiq.middleware import Retries
+from dramatiq.middleware import AgeLimit, Interrupt, Retries, SkipMessage
 
 from job_progress import Job, JobState, Tracker, tracked
 from job_progress.queues.dramatiq import ProgressMiddleware
@@ -191,32 +191,31 @@ def test_who_asks_for_a_failed_job_at_once_has_it(queue: Dispatch) -> None:
 
 ATTEMPT = ["processing", "pending"]
 FINAL = ["processing", "failed"]
+CANCELLED = ["processing", "cancelled"]
 
 
-@pytest.mark.parametrize(
-    ("options", "expected"),
-    [
-        ({"max_retries": 0}, FINAL),
-        ({"max_retries": 2, "min_backoff": 1}, ATTEMPT * 2 + FINAL),
-        ({"throws": (KeyError, ConnectionError)}, FINAL),
-        ({"retry_when": lambda retries, error: retries < 1, "min_backoff": 1}, ATTEMPT + FINAL),
-        ({"retry_when": lambda retries, error: not isinstance(error, ConnectionError), "max_retries": 9}, FINAL),
-    ],
-    ids=["never", "twice", "throws", "retry_when", "retry_when_not"],
-)
-@pytest.mark.parametrize("has_retries", [True, False], ids=["Retries", "no-Retries"])
-def test_what_dramatiq_will_decide_is_foreseen(options: dict[str, Any], expected: list[str], has_retries: bool) -> None:
-    """Nothing is stored that would have to be taken back a moment later."""
+class Aborted(Interrupt):
+    """What somebody's middleware raises in a thread."""
+
+
+class Vetoing(Middleware):
+    """Somebody's middleware, that lets nothing begin."""
+
+    def before_process_message(self, broker: Any, message: Any) -> None:
+        raise SkipMessage("not today")
+
+
+def history(error: BaseException, *middleware: Middleware, **options: Any) -> list[str]:
+    """What is stored of an actor that raises *error*, one status after the other."""
     store = ObservedStore()
     tracker = Tracker(store)
-    retries: list[Middleware] = [Retries()] if has_retries else []
-    broker = StubBroker(middleware=[*retries, ProgressMiddleware()])
-
-    @tracked(name="foreseen", tracker=tracker)
-    def job() -> None:
-        raise ConnectionError("no answer")
-
+    broker = StubBroker(middleware=[*middleware, ProgressMiddleware()])
     broker.actor_options |= set(options)
+
+    @tracked(name="history", tracker=tracker)
+    def job() -> None:
+        raise error
+
     failing = actor(broker=broker, **options)(job)
     worker = Worker(broker, worker_timeout=20, worker_threads=1)
     worker.start()
@@ -226,9 +225,49 @@ def test_what_dramatiq_will_decide_is_foreseen(options: dict[str, Any], expected
         worker.join()
     finally:
         worker.stop()
-    statuses = [status for status, _ in groupby(change.status for changes in store.swaps for change in changes)]
-    assert statuses == ["pending", *(expected if has_retries else FINAL)]
-    tracker.close()
+        tracker.close()
+    return [status for status, _ in groupby(change.status for changes in store.swaps for change in changes)]
+
+
+def is_first(retries: int, error: BaseException) -> bool:
+    """Try again once."""
+    return retries == 0
+
+
+def never_again(retries: int, error: BaseException) -> bool:
+    """Do not try again."""
+    return False
+
+
+@pytest.mark.parametrize(
+    ("error", "options", "expected"),
+    [
+        (ConnectionError(), {"max_retries": 0}, FINAL),
+        (ConnectionError(), {"max_retries": 2, "min_backoff": 1}, ATTEMPT * 2 + FINAL),
+        (ConnectionError(), {"throws": (KeyError, ConnectionError)}, FINAL),
+        (ConnectionError(), {"retry_when": is_first, "min_backoff": 1}, ATTEMPT + FINAL),
+        (ConnectionError(), {"retry_when": never_again, "max_retries": 9}, FINAL),
+        (Retry(delay=1), {"max_retries": 1}, ATTEMPT + FINAL),
+        (SkipMessage(), {}, CANCELLED),
+        (Aborted(), {"max_retries": 0}, CANCELLED),
+    ],
+    ids=["never", "twice", "throws", "retry_when", "retry_when_not", "Retry", "SkipMessage", "aborted"],
+)
+@pytest.mark.parametrize("has_retries", [True, False], ids=["Retries", "no-Retries"])
+def test_what_dramatiq_will_decide_is_foreseen(
+    error: BaseException, options: dict[str, Any], expected: list[str], has_retries: bool
+) -> None:
+    """Nothing is stored that would have to be taken back a moment later."""
+    if has_retries:
+        assert history(error, Retries(), **options) == ["pending", *expected]
+    else:
+        assert history(error, **options) == ["pending", *expected[-2:]]
+
+
+def test_what_never_begins_is_told() -> None:
+    """It was vetoed, or is too old."""
+    assert history(OSError(), Vetoing()) == ["pending", "cancelled"]
+    assert history(OSError(), AgeLimit(max_age=-1)) == ["pending", "failed"]
 
 
 def test_what_the_actor_throws_is_not_tried_again(queue: Dispatch) -> None:

@@ -4,15 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from datetime import datetime, timedelta
+from itertools import groupby
 from pathlib import Path
 from typing import Any
 
 import pytest
 from huey import MemoryHuey
 from huey.api import group
+from huey.exceptions import CancelExecution, RateLimitExceeded, RetryTask
+from huey.signals import SIGNAL_CANCELED, SIGNAL_ERROR, SIGNAL_RETRYING
 
 from job_progress import Job, JobState, Tracker, tracked
 from job_progress.queues.huey import install
+from job_progress.task import current_task
+from tests.observed_store import ObservedStore
 from tests.queues.conftest import BUSY, Brokers, Queue
 from tests.queues.drivers.huey import Huey
 from tests.queues.seen import Seen
@@ -267,48 +272,116 @@ def test_what_is_not_tracked_is_left_alone(queue: Dispatch) -> None:
 
 
 class Immediate:
-    """An instance that runs its tasks at once, with one that fails for so often, declared before `install`."""
+    """An instance that runs its tasks at once, with some declared before `install`.
 
-    def __init__(self, tracker: Tracker) -> None:
+    Attributes:
+        errors: What `task` raises, one at each attempt, before it ends well.
+    """
+
+    def __init__(self) -> None:
         self.huey = MemoryHuey(immediate=True)
-        self.fails = 1
+        self.store = ObservedStore()
+        tracker = Tracker(self.store)
+        self.errors: list[BaseException] = []
         self.inner: Any = None
 
-        @tracked(name="immediate", tracker=tracker)
-        def immediate() -> None:
-            self.fails -= 1
-            if self.fails >= 0:
-                raise ConnectionError("no answer")
+        @tracked(name="immediate", tracker=tracker, id=lambda name=None: name or current_task().id)
+        def immediate(name: str | None = None) -> None:
+            if self.errors:
+                raise self.errors.pop(0)
 
         @tracked(name="outer", tracker=tracker)
         def outer() -> None:
             self.inner = self.task()
 
-        self.function, self.task = immediate, self.huey.task(retries=1)(immediate)
+        self.function, self.task = immediate, self.huey.task()(immediate)
         self.outer = self.huey.task()(outer)
         install(self.huey)
+
+    def history(self, *errors: BaseException, **options: Any) -> list[str]:
+        """What is stored of the task if it raises these, one status after the other."""
+        self.errors = list(errors)
+        before = len(self.store.swaps)
+        self.huey.enqueue(self.task.s(**options))
+        changes = (change.status for changes in self.store.swaps[before:] for change in changes)
+        return [status for status, _ in groupby(changes)]
 
 
 @pytest.fixture
 def immediate() -> Iterator[Immediate]:
     """With a store of its own."""
-    tracker = Tracker("memory://")
-    yield Immediate(tracker)
-    tracker.close()
+    immediate = Immediate()
+    yield immediate
+    Job.of(immediate.task).tracker.close()
 
 
 def test_in_immediate_mode_the_call_is_the_run(immediate: Immediate) -> None:
-    """With retries, under the task's id; and what is called afterwards is not that task any more."""
+    """Under the task's id; and what is called afterwards is not that task any more."""
     job = Job.of(immediate.task)
     first = job.get(immediate.task().id)
     assert first is not None
-    assert (first.status, first.attempt) == ("completed", 2)
-    immediate.function()
+    assert (first.status, first.attempt) == ("completed", 1)
+    immediate.function("other")
     assert len(job.list()) == 2
 
 
 def test_in_immediate_mode_a_task_may_call_another(immediate: Immediate) -> None:
-    """Each is its own execution."""
+    """Each is its own execution, with its own attempts."""
+    immediate.errors = [RetryTask()]
     result = immediate.outer()
     states = [Job.of(immediate.outer).get(result.id), Job.of(immediate.task).get(immediate.inner.id)]
     assert [state and (state.status, state.attempt) for state in states] == [("completed", 1), ("completed", 2)]
+
+
+ATTEMPT = ["processing", "pending"]
+WELL = ["processing", "completed"]
+FINAL = ["processing", "failed"]
+CANCELLED = ["processing", "cancelled"]
+
+
+@pytest.mark.parametrize(
+    ("errors", "retries", "expected"),
+    [
+        ([ConnectionError()], 0, FINAL),
+        ([ConnectionError()], 1, ATTEMPT + WELL),
+        ([ConnectionError()] * 3, 2, ATTEMPT * 2 + FINAL),
+        ([RetryTask()], 0, ATTEMPT + WELL),
+        ([CancelExecution()], 0, CANCELLED),
+        ([CancelExecution()], 1, ATTEMPT + WELL),
+        ([CancelExecution(retry=True)], 0, ATTEMPT + WELL),
+        ([CancelExecution(retry=False)], 1, CANCELLED),
+        ([RateLimitExceeded("slow", 60)], 0, ATTEMPT),
+        ([RateLimitExceeded("slow", 60, retry=False)], 0, FINAL),
+        ([KeyboardInterrupt()], 1, FINAL),
+    ],
+)
+def test_what_huey_will_decide_is_foreseen(
+    immediate: Immediate, errors: list[BaseException], retries: int, expected: list[str]
+) -> None:
+    """Nothing is stored that would have to be taken back a moment later."""
+    assert immediate.history(*errors, retries=retries) == ["pending", *expected]
+
+
+def test_what_never_begins_is_told(immediate: Immediate) -> None:
+    """It has expired, was revoked, or a hook vetoes it."""
+    assert immediate.history(expires=datetime(2000, 1, 1)) == ["pending", "failed"]  # noqa: DTZ001 - Huey's own way
+    immediate.task.revoke(revoke_once=True)
+    assert immediate.history() == ["pending", "cancelled"]
+
+    def veto(task: Any) -> None:
+        raise CancelExecution
+
+    immediate.huey.pre_execute()(veto)
+    assert immediate.history(retries=1) == ["pending", "cancelled"]
+
+
+def test_what_was_cancelled_before_it_begins_is_canceled(immediate: Immediate) -> None:
+    """To Huey as well: its task has no result, and no retry."""
+    job, seen = Job.of(immediate.task), list[str]()
+    immediate.huey.signal(SIGNAL_CANCELED, SIGNAL_RETRYING, SIGNAL_ERROR)(lambda signal, task: seen.append(signal))
+    job.lock("7")
+    job.cancel("7")
+    immediate.huey.execute(immediate.task.s("7", retries=1))
+    state = job.get("7")
+    assert state is not None
+    assert (state.status, seen) == ("cancelled", [SIGNAL_CANCELED])

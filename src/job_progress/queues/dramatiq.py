@@ -52,8 +52,7 @@ class ProgressMiddleware(Middleware):
     def before_enqueue(self, broker: Broker, message: Message[Any], delay: int | None) -> None:
         """It is pending from now on, unless it is a retry, or was so before it became due."""
         if not message.options.pop(DUE, False) and not message.options.get("retries"):
-            actor = broker.actors.get(message.actor_name)
-            version = enqueued(actor, message.message_id, message.args, message.kwargs)
+            version = enqueued(*_call_of(broker, message))
             if version is not None:
                 message.options[ENQUEUED] = version
 
@@ -80,22 +79,21 @@ class ProgressMiddleware(Middleware):
         """A coroutine could not tell that it was aborted."""
         enter_task(NO_TASK)
         if _was_aborted(exception) and _told(message) is not JobStatus.CANCELLED:
-            revoked(broker.actors.get(message.actor_name), message.message_id, message.args, message.kwargs)
+            revoked(*_call_of(broker, message))
 
     @hook
     def after_skip_message(self, broker: Broker, message: MessageProxy) -> None:
         """It is dropped: expired, which `before_nack` tells, or as somebody wished."""
         enter_task(NO_TASK)
         if not message.failed and _told(message) is None:
-            revoked(broker.actors.get(message.actor_name), message.message_id, message.args, message.kwargs)
+            revoked(*_call_of(broker, message))
 
     @hook
     def before_nack(self, broker: Broker, message: MessageProxy) -> None:
         """Dramatiq gives it up: it expired, or failed for good, perhaps before the function began."""
         error = message._exception  # the only place where Dramatiq says why
         if _told(message) not in ENDED and not isinstance(error, JobAlreadyProcessing):
-            actor = broker.actors.get(message.actor_name)
-            given_up(actor, message.message_id, message.args, message.kwargs, error=error or "Dramatiq gave it up")
+            given_up(*_call_of(broker, message), error=error or "Dramatiq gave it up")
 
 
 ENDED = (JobStatus.FAILED, JobStatus.CANCELLED)
@@ -158,6 +156,13 @@ class _Delivery:
 
 
 _current: ContextVar[_Delivery | None] = ContextVar("job_progress_dramatiq", default=None)
+
+
+def _call_of(
+    broker: Broker, message: Message[Any] | MessageProxy
+) -> tuple[object, str, tuple[Any, ...], dict[str, Any]]:
+    """The actor, if it is known here; the id of its execution; and its arguments."""
+    return broker.actors.get(message.actor_name), message.message_id, message.args, message.kwargs
 
 
 def _told(message: MessageProxy) -> JobStatus | None:

@@ -205,7 +205,9 @@ class Vetoing(Middleware):
         raise SkipMessage("not today")
 
 
-def history(error: BaseException, *middleware: Middleware, **options: Any) -> list[str]:
+def history(
+    error: BaseException, *middleware: Middleware, is_cancelled_before: bool = False, **options: Any
+) -> list[str]:
     """What is stored of an actor that raises *error*, one status after the other."""
     store = ObservedStore()
     tracker = Tracker(store)
@@ -216,11 +218,12 @@ def history(error: BaseException, *middleware: Middleware, **options: Any) -> li
     def job() -> None:
         raise error
 
-    failing = actor(broker=broker, **options)(job)
+    message = actor(broker=broker, **options)(job).send()
+    if is_cancelled_before:
+        job.job.cancel(message.message_id)
     worker = Worker(broker, worker_timeout=20, worker_threads=1)
     worker.start()
     try:
-        failing.send()
         broker.join("default", fail_fast=False)
         worker.join()
     finally:
@@ -265,9 +268,10 @@ def test_what_dramatiq_will_decide_is_foreseen(
 
 
 def test_what_never_begins_is_told() -> None:
-    """It was vetoed, or is too old."""
+    """It was vetoed, or is too old, or was cancelled, which the start finds out."""
     assert history(OSError(), Vetoing()) == ["pending", "cancelled"]
     assert history(OSError(), AgeLimit(max_age=-1)) == ["pending", "failed"]
+    assert history(OSError(), Retries(), is_cancelled_before=True)[-1] == "cancelled"
 
 
 def test_what_the_actor_throws_is_not_tried_again(queue: Dispatch) -> None:

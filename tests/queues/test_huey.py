@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from datetime import datetime, timedelta
+from functools import wraps
 from itertools import groupby
 from pathlib import Path
 from typing import Any
@@ -21,6 +22,7 @@ from tests.observed_store import ObservedStore
 from tests.queues.conftest import BUSY, Brokers, Queue
 from tests.queues.drivers.huey import Huey
 from tests.queues.seen import Seen
+from tests.waiting import eventually
 
 
 class Dispatch(Queue):
@@ -276,6 +278,7 @@ class Immediate:
 
     Attributes:
         errors: What `task` raises, one at each attempt, before it ends well.
+        barred: What its outermost decorator raises, so that it does not even begin.
     """
 
     def __init__(self) -> None:
@@ -283,6 +286,7 @@ class Immediate:
         self.store = ObservedStore()
         tracker = Tracker(self.store)
         self.errors: list[BaseException] = []
+        self.barred: BaseException | None = None
         self.inner: Any = None
 
         @tracked(name="immediate", tracker=tracker, id=lambda name=None: name or current_task().id)
@@ -290,11 +294,17 @@ class Immediate:
             if self.errors:
                 raise self.errors.pop(0)
 
+        @wraps(immediate)
+        def barred(name: str | None = None) -> None:
+            if self.barred:
+                raise self.barred
+            immediate(name)
+
         @tracked(name="outer", tracker=tracker)
         def outer() -> None:
             self.inner = self.task()
 
-        self.function, self.task = immediate, self.huey.task()(immediate)
+        self.function, self.task = immediate, self.huey.task()(barred)
         self.outer = self.huey.task()(outer)
         install(self.huey)
 
@@ -373,6 +383,25 @@ def test_what_never_begins_is_told(immediate: Immediate) -> None:
 
     immediate.huey.pre_execute()(veto)
     assert immediate.history(retries=1) == ["pending", "cancelled"]
+
+
+def test_what_a_decorator_raises_is_told(immediate: Immediate) -> None:
+    """The job has not begun, and Huey will not try again."""
+    immediate.barred = PermissionError("not today")
+    assert immediate.history() == ["pending", "failed"]
+    immediate.barred = CancelExecution()
+    assert immediate.history() == ["pending", "cancelled"]
+
+
+def test_what_is_due_is_not_enqueued_anew(immediate: Immediate) -> None:
+    """It was pending all the time, or was cancelled meanwhile."""
+    job = Job.of(immediate.task)
+    assert immediate.history(delay=0.01) == ["pending"]
+    [waiting] = job.list()
+    job.cancel(waiting.id)
+    [due] = eventually(immediate.huey.read_schedule)
+    immediate.huey.enqueue(due)
+    assert [state.status for state in job.list()] == ["cancelled"]
 
 
 def test_what_was_cancelled_before_it_begins_is_canceled(immediate: Immediate) -> None:

@@ -117,6 +117,7 @@ _executing: ContextVar[_Execution | None] = ContextVar("job_progress_huey", defa
 
 
 def _execution_of(task: Any) -> _Execution | None:
+    """What goes on around the caller, if that is *task*."""
     execution = _executing.get()
     return execution if execution is not None and execution.task is task else None
 
@@ -135,27 +136,22 @@ def _tell_revoked(signal: str, task: Any) -> None:
 
 @hook
 def _tell_given_up(signal: str, task: Any) -> None:
-    execution = _execution_of(task)
-    if execution is None or not execution.is_told:
+    if not (_execution_of(task) or _Execution(task)).is_told:
         given_up(*_call_of(task), error=WHY[signal])
 
 
 @hook
 def _note_veto(signal: str, task: Any) -> None:
     """As long as `_tell_end` does not know better."""
-    execution = _execution_of(task)
-    if execution is not None:
-        execution.is_vetoed = True
+    (_execution_of(task) or _Execution(task)).is_vetoed = True
 
 
 @hook
 def _tell_end(task: Any, result: Any, error: BaseException | None) -> None:
     """What ended for good without the function's run, as before that began."""
-    execution = _execution_of(task)
-    if execution is not None:
-        execution.is_vetoed = False
-    is_told = execution is not None and execution.is_told
-    if error is None or task.retries or is_told or isinstance(error, JobAlreadyProcessing):
+    execution = _execution_of(task) or _Execution(task)
+    execution.is_vetoed = False
+    if error is None or task.retries or execution.is_told or isinstance(error, JobAlreadyProcessing):
         return
     if isinstance(error, CancelExecution):
         revoked(*_call_of(task))

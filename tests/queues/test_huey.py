@@ -32,7 +32,8 @@ class Dispatch(Queue):
         driver = brokers.driver("Huey")
         assert isinstance(driver, Huey)
         super().__init__(driver, brokers, pool, folder)
-        self.huey, self.tasks = driver.huey, driver.tasks
+        self.huey: Any = driver.huey
+        self.tasks = driver.tasks
 
     def job(self, name: str) -> Job:
         """The job behind a task."""

@@ -6,36 +6,15 @@ import os
 from types import ModuleType
 from typing import Any
 
-from huey import RedisHuey
-from huey.constants import EmptyData
-from huey.utils import Error
-
 from tests.queues.driver import Driver
 
 ADDRESS = "QUEUE_TESTS_HUEY"
-JOBS = ("silent", "add", "named", "wait", "stubborn", "fail", "flaky", "nameless")
 CONSUMER = "from huey.bin.huey_consumer import consumer_main; consumer_main()"
 RUNNING = {
     "thread": ["-c", CONSUMER, "--workers", "4"],
     "process": ["-c", CONSUMER, "--workers", "2"],
     "greenlet": ["-c", f"from gevent.monkey import patch_all; patch_all(); {CONSUMER}", "--workers", "4"],
 }
-
-
-def make_huey() -> Any:
-    """Set up all that sending and working takes."""
-    from job_progress.queues.huey import install
-
-    made = RedisHuey(url=os.environ[ADDRESS], store_none=True, store_intermediate_errors=False)
-    install(made)
-    return made
-
-
-def declare(huey: Any) -> dict[str, Any]:
-    """All tasks, by name."""
-    from tests.queues import huey_jobs, jobs
-
-    return {name: huey.task()(getattr(jobs, name)) for name in JOBS} | huey_jobs.declare(huey)
 
 
 class Huey(Driver):
@@ -47,8 +26,10 @@ class Huey(Driver):
     def __init__(self, address: str) -> None:
         super().__init__(address)
         os.environ[ADDRESS] = address
-        self.huey = make_huey()
-        self.tasks = declare(self.huey)
+        from tests.queues import huey_app
+
+        self.huey: Any = huey_app.huey
+        self.tasks = huey_app.tasks
         self.sent: dict[str, Any] = {}
 
     @property
@@ -61,7 +42,7 @@ class Huey(Driver):
         return self.tasks[job]
 
     def command(self, pool: str) -> list[str]:
-        return [*RUNNING[pool], "--worker-type", pool, "--scheduler-interval", "1", f"{__name__}.huey"]
+        return [*RUNNING[pool], "--worker-type", pool, "--scheduler-interval", "1", "tests.queues.huey_app.huey"]
 
     def send(self, job: str, *args: Any, retries: int = 0) -> str:
         task = self.tasks[job].s(*args, retries=retries, retry_delay=1)
@@ -76,6 +57,9 @@ class Huey(Driver):
         self.huey.revoke_by_id(id)
 
     def outcome(self, id: str) -> str | None:
+        from huey.constants import EmptyData
+        from huey.utils import Error
+
         stored = self.huey.get_raw(id, peek=True)
         if stored is EmptyData:
             return None
@@ -86,8 +70,3 @@ class Huey(Driver):
 
     def close(self) -> None:
         self.huey.storage.close()
-
-
-if ADDRESS in os.environ:
-    huey = make_huey()  # what the worker's command names
-    declare(huey)

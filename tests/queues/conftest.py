@@ -25,8 +25,10 @@ DRIVERS = (
     "apscheduler.APScheduler",
     "django_tasks.DjangoTasks",
     "django_tasks.DjangoTasksOfDjango6",
+    "dramatiq.Dramatiq",
     "futures.Asyncio",
     "futures.Futures",
+    "huey.Huey",
     "procrastinate.Procrastinate",
     "rq.RQ",
 )

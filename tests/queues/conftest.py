@@ -31,6 +31,7 @@ DRIVERS = (
     "huey.Huey",
     "procrastinate.Procrastinate",
     "rq.RQ",
+    "saq.SAQ",
 )
 """Modules in `drivers`, and the classes in them."""
 BUSY = 60.0

@@ -1,0 +1,50 @@
+"""The jobs of `tests.queues.async_jobs` for queues that put a context in front of the arguments."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from inspect import Parameter, iscoroutinefunction, signature
+from types import ModuleType
+from typing import Any
+
+from job_progress import tracked
+from tests.queues import async_jobs, jobs
+from tests.queues.jobs import tracker
+
+FRONT = Parameter("context", Parameter.POSITIONAL_ONLY)
+
+
+def _no_id(context: object, number: int) -> str:
+    raise LookupError("there is no id")
+
+
+OPTIONS: dict[str, dict[str, Any]] = {
+    "silent": {},
+    "add": {"store_result": True},
+    "named": {"id": "name", "owner": "by"},
+    "wait": {"cancellable": True},
+    "stubborn": {},
+    "fail": {},
+    "flaky": {},
+    "nameless": {"id": _no_id},
+}
+
+
+def behind_context(module: ModuleType, name: str) -> Callable[..., Any]:
+    """A job of *module* that takes a context and does nothing with it."""
+    function = getattr(module, name).__wrapped__
+
+    async def run(context: object, /, *args: Any, **kwargs: Any) -> Any:
+        return await function(*args, **kwargs)
+
+    def run_in_thread(context: object, /, *args: Any, **kwargs: Any) -> Any:
+        return function(*args, **kwargs)
+
+    chosen: Any = run if iscoroutinefunction(function) else run_in_thread
+    chosen.__name__ = chosen.__qualname__ = name
+    chosen.__signature__ = signature(function).replace(parameters=[FRONT, *signature(function).parameters.values()])
+    return tracked(name=f"{module.__name__}.{name} behind a context", tracker=tracker, **OPTIONS[name])(chosen)
+
+
+silent, add, named, wait, stubborn, fail, flaky, nameless = (behind_context(async_jobs, name) for name in OPTIONS)
+in_threads = {name: behind_context(jobs, name) for name in OPTIONS}

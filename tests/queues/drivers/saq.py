@@ -1,0 +1,94 @@
+"""SAQ, as the contract suite uses it: with coroutines, behind the context that it puts in front."""
+
+from __future__ import annotations
+
+import os
+from asyncio import Runner
+from collections.abc import Coroutine
+from inspect import signature
+from types import ModuleType
+from typing import Any, TypeVar
+
+from tests.queues.driver import Driver
+
+ADDRESS = "QUEUE_TESTS_SAQ"
+T = TypeVar("T")
+
+
+class SAQ(Driver):
+    """One worker, which runs several jobs at once."""
+
+    name = "SAQ"
+    environment = "saq"
+
+    def __init__(self, address: str) -> None:
+        super().__init__(address)
+        os.environ[ADDRESS] = address
+        from tests.queues.drivers.saq_app import queue
+
+        self.queue = queue
+        self._runner = Runner()
+
+    def run(self, coroutine: Coroutine[Any, Any, T]) -> T:
+        """In the loop that the queue's connections belong to."""
+        return self._runner.run(coroutine)
+
+    @property
+    def jobs(self) -> ModuleType:
+        from tests.queues import context_jobs
+
+        return context_jobs
+
+    def task(self, job: str) -> object:
+        return getattr(self.jobs, job)
+
+    def command(self, pool: str) -> list[str]:
+        return ["-m", "saq", "tests.queues.drivers.saq_app.settings"]
+
+    def send(self, job: str, *args: Any, retries: int = 0) -> str:
+        names = list(signature(getattr(self.jobs, job)).parameters)[1:]
+        kwargs = dict(zip(names, args, strict=True))
+        return self.enqueue(job, kwargs=kwargs, retries=retries + 1, retry_delay=1.0)
+
+    def enqueue(self, function: str, **options: Any) -> str:
+        """Enqueue a job that nothing stops. Returns its key."""
+        job = self.run(self.queue.enqueue(function, **{"timeout": 0, **options}))
+        assert job is not None
+        return str(job.key)
+
+    def job(self, id: str) -> Any:
+        """What SAQ has of a job."""
+        return self.run(self.queue.job(id))
+
+    def send_again(self, id: str, job: str, *args: Any) -> None:
+        self.run(self._push(id))
+
+    async def _push(self, id: str) -> None:
+        await self.queue.redis.rpush(self.queue.namespace("queued"), self.queue.job_id(id))
+
+    def redeliver(self, id: str, job: str, *args: Any) -> None:
+        # What a worker does by itself once the job's time is over.
+        saved = self.job(id)
+        self.run(saved.update(timeout=1, retries=saved.attempts + 1))
+        assert self.sweep() == [self.queue.job_id(id)]
+
+    def sweep(self) -> list[str]:
+        """Have SAQ look for what dead workers have left. A worker does so once a minute."""
+        return self.run(self._sweep())
+
+    async def _sweep(self) -> list[str]:
+        await self.queue.redis.delete(self.queue.namespace("sweep"))
+        swept: list[str] = await self.queue.sweep(lock=1, abort=0.05)
+        return swept
+
+    def revoke(self, id: str) -> None:
+        self.run(self.job(id).abort("revoked"))
+
+    def outcome(self, id: str) -> str | None:
+        job = self.job(id)
+        words = {"complete": "done", "failed": "failed", "aborted": "cancelled"}
+        return words.get(job.status.value) if job is not None else None
+
+    def close(self) -> None:
+        self.run(self.queue.disconnect())
+        self._runner.close()

@@ -112,7 +112,7 @@ def test_functions_of_both_kinds_run_at_once(queue: Both, kind: str) -> None:
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_cancelled_job_is_aborted(queue: Both, kind: str) -> None:
     """Though it has retries; no hook of the user's sees it complete."""
-    queue.work()
+    worker = queue.worker_of_its_own()
     sent = queue.enqueue_here(kind.format("wait"), retries=3, meta={"notes": str(queue.folder)})
     queue.sees("begun")
     sent.job.cancel(sent.key)
@@ -121,12 +121,13 @@ def test_a_cancelled_job_is_aborted(queue: Both, kind: str) -> None:
     assert sent.saved.error == "cancelled"
     notes = queue.folder / sent.key
     eventually(lambda: notes.read_text().split() == ["active", "aborted"], BUSY)
+    worker.stop(BUSY)
 
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_job_that_is_aborted_while_it_runs_is_cancelled(queue: Both, kind: str) -> None:
     """SAQ cancels a coroutine; a function in a thread stops at its checkpoint. SAQ keeps the reason."""
-    queue.work()
+    worker = queue.worker_of_its_own()
     sent = queue.enqueue_here(kind.format("wait"), retries=3)
     queue.sees("begun")
     sent.abort()
@@ -135,6 +136,7 @@ def test_a_job_that_is_aborted_while_it_runs_is_cancelled(queue: Both, kind: str
     assert sent.outcome == "cancelled"
     assert sent.saved.error == "nobody wants it"
     assert not queue.has("ended")
+    worker.stop(BUSY)
 
 
 def test_a_coroutine_without_checkpoints_is_aborted(queue: Both) -> None:
@@ -209,7 +211,7 @@ def test_a_retry_waits_and_begins_anew(queue: Both, kind: str) -> None:
 
 def test_a_timeout_has_failed(queue: Both) -> None:
     """And says for how long it took; with retries left, it is pending."""
-    queue.work()
+    worker = queue.worker_of_its_own()
     sent = queue.enqueue_here("stubborn", timeout=1)
     done = sent.ends()
     assert (done.status, done.error) == ("failed", "interrupted by TimeoutError: it took more than 1 s")
@@ -217,6 +219,7 @@ def test_a_timeout_has_failed(queue: Both) -> None:
     again = queue.enqueue_here("stubborn", timeout=1, retries=2, retry_delay=3600.0)
     waiting = again.becomes(lambda state: state.error)
     assert (waiting.status, waiting.error) == ("pending", done.error)
+    worker.stop(BUSY)
 
 
 def test_a_worker_that_is_stopped_puts_its_jobs_back(queue: Both) -> None:
@@ -333,6 +336,38 @@ def scripts(states: ValkeyServer) -> int:
     return sum(int(statistics[name]["calls"]) for name in statistics if "evalsha" in name or "fcall" in name)
 
 
+def test_an_abort_is_about_its_own_job(queue: Both) -> None:
+    """And not about another one that has the same id by its arguments, and was there first."""
+    name = queue.folder.name
+    first, second = (
+        queue.enqueue("named", {"name": name, "by": by}, scheduled=int(time()) + 3600) for by in ("ada", "bob")
+    )
+    second.abort()
+    state = first.job.get(name)
+    assert state is not None
+    assert (state.status, state.owner) == ("pending", "ada")
+    first.abort()
+    assert state.refresh().is_cancelled
+
+
+def test_a_queue_may_have_several_settings(queue: Both) -> None:
+    """Each with functions of its own, which are known from then on; what is known already stays so."""
+    from tests.queues import saq_jobs
+
+    queue.stop_working()
+    driver, job = queue.driver, Job.of(saq_jobs.inner)
+    unknown = driver.enqueue("inner")
+    assert job.get(unknown) is None
+    install({"queue": driver.queue, "functions": [saq_jobs.inner]})
+    known = driver.enqueue("inner")
+    state = job.get(known)
+    assert state is not None
+    assert state.is_pending
+    assert queue.enqueue("add", {"a": 1, "b": 2}).state.is_pending
+    driver.revoke(known)
+    assert state.refresh().is_cancelled
+
+
 def test_what_is_not_tracked_is_left_alone(queue: Both) -> None:
     """It runs, and has no state."""
     queue.work()
@@ -342,6 +377,8 @@ def test_what_is_not_tracked_is_left_alone(queue: Both) -> None:
     assert queue.outcome(id) == "done"
     assert queue.has("ended")
     assert "meta" not in queue.driver.job(id).to_dict()
+    queue.stop_working()
+    queue.driver.revoke(queue.driver.enqueue("untracked", kwargs={"folder": str(queue.folder)}))
     assert [state.version for state in tracker.list(limit=1)] == [state.version for state in before]
 
 
@@ -394,7 +431,7 @@ def test_a_job_that_cannot_be_read_breaks_no_hook(queue: Both, caplog: pytest.Lo
     """What SAQ has under the key is none of its own; it takes the new job, and so does the state."""
     queue.work()
     driver, key = queue.driver, queue.folder.name
-    driver.run(driver.queue.redis.set(driver.queue.job_id(key), "no job"))
+    driver.put(key, "no job")
     with caplog.at_level(logging.ERROR, "job_progress"):
         sent = queue.enqueue("add", {"a": 1, "b": 2}, key=key)
     assert "SAQ does not tell whether it has a job" in caplog.text

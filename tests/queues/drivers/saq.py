@@ -28,6 +28,7 @@ class SAQ(Driver):
 
         self.queue = queue
         self._runner = Runner()
+        self.sweep()
 
     def run(self, coroutine: Coroutine[Any, Any, T]) -> T:
         """In the loop that the queue's connections belong to."""
@@ -66,6 +67,13 @@ class SAQ(Driver):
     async def _push(self, id: str) -> None:
         await self.queue.redis.rpush(self.queue.namespace("queued"), self.queue.job_id(id))
 
+    def put(self, id: str, value: str) -> None:
+        """Have SAQ find this under a key, instead of a job."""
+        self.run(self._put(id, value))
+
+    async def _put(self, id: str, value: str) -> None:
+        await self.queue.redis.set(self.queue.job_id(id), value)
+
     def redeliver(self, id: str, job: str, *args: Any) -> None:
         # What a worker does by itself once the job's time is over.
         saved = self.job(id)
@@ -73,12 +81,15 @@ class SAQ(Driver):
         assert self.sweep() == [self.queue.job_id(id)]
 
     def sweep(self) -> list[str]:
-        """Have SAQ look for what dead workers have left. A worker does so once a minute."""
+        """Have SAQ look for what dead workers have left. Workers do not, for the next hour.
+
+        One that has just started would take jobs for left that it is about to begin.
+        """
         return self.run(self._sweep())
 
     async def _sweep(self) -> list[str]:
         await self.queue.redis.delete(self.queue.namespace("sweep"))
-        swept: list[str] = await self.queue.sweep(lock=1, abort=0.05)
+        swept: list[str] = await self.queue.sweep(lock=3600, abort=0.05)
         return swept
 
     def revoke(self, id: str) -> None:

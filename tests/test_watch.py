@@ -11,9 +11,12 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
+from msgspec import structs
 
 from job_progress import Job, JobState, JobStatus, StoreUnavailable, Tracker
 from job_progress import watch as watch_module
+from job_progress.encoding import change_to
+from job_progress.names import key_of
 from job_progress.stores import Store
 from job_progress.stores.contract import Subscription
 from job_progress.testing import frozen_clock
@@ -174,6 +177,43 @@ def test_a_run_that_dies_is_shown_once_more(tracker: Tracker) -> None:
         assert not next(states).is_stalled
         clock.tick(31)
         assert next(states).is_stalled
+        with job.start("7"):
+            assert next(states).attempt == 2
+        assert next(states).is_completed
+
+
+def test_a_run_that_vanishes_from_the_store_is_shown_once_more(tracker: Tracker) -> None:
+    """Its worker has died, and the store has been emptied: what was last seen of it counts as dead in time."""
+    job = Job("watched", tracker=tracker)
+    with frozen_clock() as clock:
+        seen = job.begin("7")
+        assert seen is not None
+        states = job.watch("7", timeout=10)
+        first = next(states)
+        assert not first.is_stalled
+        key = key_of(job.name, "7")
+        forgotten = change_to(first, key, first.version)
+        tracker.store.swap([structs.replace(forgotten, version=first.version + 1, lifetime=0.0)])
+        assert job.get("7") is None
+        clock.tick(31)
+        again = next(states)
+        assert again.is_stalled
+        assert again.version == first.version
+
+
+def test_a_run_is_shown_once_more_when_the_store_stays_away() -> None:
+    """Nobody knows how it gets on: no sign of life, until there is one."""
+    store = PolledStore()
+    tracker = Tracker(store, flush_interval=0.02)
+    job = Job("watched", tracker=tracker)
+    with frozen_clock() as clock:
+        assert job.begin("7") is not None
+        states = job.watch("7", timeout=10)
+        assert not next(states).is_stalled
+        store.away = True
+        clock.tick(31)
+        assert next(states).is_stalled
+        store.away = False
         with job.start("7"):
             assert next(states).attempt == 2
         assert next(states).is_completed

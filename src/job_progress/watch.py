@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import AsyncGenerator, Callable, Generator, Iterator, Sequence
 from contextlib import contextmanager, suppress
+from copy import copy
 from time import monotonic
 
 from job_progress.fork import reset_in_children
@@ -36,6 +37,14 @@ class Watcher:
                 return
             self.newest, self._stalled = state, stalled
         self._notify()
+
+    def look_again(self) -> None:
+        """Judge what is newest anew, as the store has nothing: a run that nobody hears of is stalled some time."""
+        newest = self.newest
+        if newest is not None and newest.is_stalled:
+            again = copy(newest)  # another snapshot, for those who tell snapshots apart
+            vars(again).update(vars(newest))
+            self.offer(again)
 
 
 class Hub:
@@ -167,12 +176,15 @@ class Hub:
             except Exception as error:  # noqa: BLE001 - it is said by whom it is told to
                 self._outage.begins("watch", error)
                 next_load = monotonic() + max(interval, RESYNC_EVERY)
-                continue
-            if keys:
-                self._outage.ends("watch")
+                states = [None] * len(keys)
+            else:
+                if keys:
+                    self._outage.ends("watch")
             for key, state in zip(keys, states, strict=True):
-                if state is not None:
-                    for watcher in list(self._watchers.get(key, ())):
+                for watcher in list(self._watchers.get(key, ())):
+                    if state is None:
+                        watcher.look_again()
+                    else:
                         watcher.offer(state)
         if subscription:
             subscription.close()

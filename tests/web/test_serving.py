@@ -114,6 +114,7 @@ def test_the_command_serves_the_dashboard_to_whoever_has_the_key(command: Comman
     base = f"http://127.0.0.1:{found[1]}"
     with httpx.Client(base_url=base, follow_redirects=True) as browser:
         assert [browser.get(path).status_code for path in ("/", "/states", "/?key=wrong")] == [404, 404, 404]
+        assert browser.get("/?" + "a=1&" * 100).status_code == 404
         page = browser.get(found[0])
         assert (page.status_code, page.url.path, page.url.query) == (200, "/", b"")
         assert browser.get("/states").json()["states"][0]["id"] == "7"

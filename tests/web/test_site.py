@@ -7,6 +7,7 @@ import logging
 import re
 import subprocess
 import sys
+from time import perf_counter
 from typing import Any
 
 import pytest
@@ -134,6 +135,16 @@ async def test_names_that_no_job_can_have(app: App) -> None:
     for path in ("/states/" + "x" * 201 + "/7", "/states/a/" + "x" * 201, "/states/a%00b/7"):
         answer = await app.site.answer(Request(method="GET", path=path, raw_path=path))
         assert answer.status == 404, path
+
+
+async def test_a_long_address_holds_nobody_up(app: App) -> None:
+    """A path of sixty kilobytes and as many parts as fit is no more work than it is long, whatever it decodes to."""
+    for end in ("", "%2F"):
+        raw = f"/jobs{end}" + "/%41" * 15_000
+        began = perf_counter()
+        answer = await app.site.answer(Request(method="GET", path="/other" + "/A" * 15_000, raw_path=raw))
+        assert answer.status == 404
+        assert perf_counter() - began < 2
 
 
 @pytest.mark.parametrize("places", [0, -1])

@@ -40,7 +40,7 @@ class Key:
 
         async def exchange(scope: Scope, receive: Receive, send: Send) -> None:
             if scope["type"] == "http" and scope["path"] == "/" and scope["query_string"]:
-                [given] = parse_qs(scope["query_string"].decode("latin-1"), max_num_fields=9).get("key", [""])[:1]
+                [given] = parse_qs(scope["query_string"].decode("latin-1")).get("key", [""])[:1]
                 if self._is_right(given):
                     headers = [(b"location", b"./"), (b"set-cookie", self._set().encode()), (b"content-length", b"0")]
                     headers += [(b"cache-control", b"no-store"), (b"referrer-policy", b"no-referrer")]

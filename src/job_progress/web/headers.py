@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from urllib.parse import urlsplit
-
 from job_progress.web.messages import Request
 
 MAX_BODY = 65_536
@@ -43,4 +41,4 @@ def is_foreign(request: Request) -> bool:
     if fetched_from is not None:
         return fetched_from != "same-origin"
     origin = request.headers.get("origin")
-    return origin is not None and urlsplit(origin).netloc.lower() != request.headers.get("host", "").lower()
+    return origin is not None and origin.partition("://")[2].lower() != request.headers.get("host", "").lower()

@@ -102,11 +102,16 @@ def target_of(path: str, raw_path: str | None) -> Target | None:
 
 
 def _parts(path: str, raw_path: str | None) -> list[str] | None:
-    for slash in re.finditer("/", raw_path or ""):
-        below = (raw_path or "")[slash.start() :]
-        if unquote(below) == path:
-            return [unquote(part) for part in below[1:].split("/")]
-    return None
+    """The parts of the end of *raw_path* that decodes to *path*. In one go, as anybody may send a long one."""
+    parts: list[str] = []
+    length = 0
+    for part in reversed((raw_path or "").split("/")[1:]):
+        parts.append(unquote(part))
+        length += 1 + len(parts[-1])
+        if length >= len(path):
+            break
+    parts.reverse()
+    return parts if "/" + "/".join(parts) == path else None
 
 
 def _by_name(job: str, id: str, verb: Verb) -> ByName | None:

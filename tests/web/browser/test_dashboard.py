@@ -10,12 +10,13 @@ from typing import Any
 
 import pytest
 from msgspec import structs
-from playwright.sync_api import Locator, Page, expect
+from playwright.sync_api import Locator, Page, Route, expect
 
 from job_progress import JobState, JobStatus, Tracker, clock
 from job_progress.encoding import change_to
 from job_progress.job import Job
 from job_progress.names import key_of
+from tests.waiting import eventually
 from tests.web.browser.conftest import Console, NewPage, Work
 from tests.web.browser.server import Server
 
@@ -197,6 +198,55 @@ def test_cancel_asks_first(dashboard: Open, work: Work, tracker: Tracker, name: 
     worker.begin("stop when asked")
     expect(page.get_by_role("complementary")).to_contain_text("Cancelled")
     expect(row(page, name)).to_contain_text("Cancelled")
+
+
+def heading(page: Page) -> Locator:
+    """The name of what is open in detail."""
+    return page.get_by_role("complementary").get_by_role("heading", level=2)
+
+
+def test_a_question_about_another_job_is_taken_back(dashboard: Open, tracker: Tracker, name: str) -> None:
+    """Who goes back to another job while asked whether to cancel this one, cancels neither."""
+    job = Job("shop.import", tracker=tracker)
+    for id in ("one", "two"):
+        job.lock(f"{name} {id}")
+    page = dashboard()
+    for id in ("one", "two"):
+        row(page, f"{name} {id}").get_by_role("link").click()
+    page.get_by_role("button", name="Cancel job").click()
+    dialog = page.get_by_role("dialog")
+    expect(dialog).to_contain_text(f"{name} two")
+    page.go_back()
+    expect(heading(page)).to_contain_text(f"{name} one")
+    expect(dialog).to_be_hidden()
+    page.get_by_role("button", name="Cancel job").click()
+    expect(dialog).to_contain_text(f"{name} one")
+    dialog.get_by_role("button", name="Cancel the job").click()
+    expect(page.get_by_role("complementary")).to_contain_text("Cancelled")
+    assert {state.id for state in tracker.list(status="pending")} == {f"{name} two"}
+
+
+def test_a_late_answer_is_not_taken_for_another_job(dashboard: Open, tracker: Tracker, name: str) -> None:
+    """Who opens another job before the first is cancelled sees the state of the other."""
+    job = Job("shop.import", tracker=tracker)
+    for id in ("one", "two"):
+        job.lock(f"{name} {id}")
+    page = dashboard()
+    held: list[Route] = []
+    page.route("**/cancel", lambda route: held.append(route))
+    row(page, f"{name} one").get_by_role("link").click()
+    page.get_by_role("button", name="Cancel job").click()
+    page.get_by_role("button", name="Cancel the job").click()
+    eventually(lambda: page.evaluate("1") and held)  # which lets Playwright hear of it
+    row(page, f"{name} two").get_by_role("link").click()
+    facts = page.get_by_role("complementary").locator(".facts")
+    expect(facts).to_contain_text(f"{name} two")
+    with page.expect_response("**/cancel"):
+        held[0].continue_()
+    expect(row(page, f"{name} one")).to_contain_text("Cancelled")
+    expect(heading(page)).to_contain_text(f"{name} two")
+    expect(facts).to_contain_text(f"{name} two")
+    expect(page.locator(".detail .badge")).to_contain_text("Waiting")
 
 
 def test_the_keyboard_is_enough(dashboard: Open, tracker: Tracker) -> None:

@@ -1,7 +1,7 @@
 // One state in detail. Its bar is the component, which also brings the news.
 
 import { element, put, sign } from "./dashboard-elements.js";
-import { WORDS, ago, durationOf, fullTimeOf, nameOf, situationOf, span, timeOf } from "./dashboard-words.js";
+import { WORDS, ago, durationOf, fullTimeOf, keyOf, nameOf, namesOf, situationOf, span, timeOf } from "./dashboard-words.js";
 
 export class Detail {
   constructor(panel, dialog, close) {
@@ -17,14 +17,15 @@ export class Detail {
     this.state = null;
     this.panel.hidden = !key;
     this.panel.replaceChildren();
+    if (this.dialog.open) this.dialog.close(); // it asked about another one
     if (!key) return;
-    const [job, id] = key.split("/").map(decodeURIComponent);
+    const [job, id] = namesOf(key);
     const [module, name] = nameOf(job);
     this.title = element("h2", { id: "detail-title", tabindex: "-1" }, name, " ", element("span", { class: "id" }, id));
     const shut = element("button", { class: "icon", type: "button", "aria-label": "Close the details" }, "✕");
     shut.onclick = () => this.close();
     this.badge = element("p", { class: "badge" });
-    this.bar = element("job-progress", { src: `states/${key}` });
+    this.bar = element("job-progress", { src: `states/${keyOf({ job, id })}` });
     this.bar.addEventListener("job-progress:state", ({ detail }) => this.#fill(detail));
     this.cancel = element("button", { class: "button danger", type: "button", hidden: true }, "Cancel job…");
     this.cancel.onclick = () => this.#ask(job, id);
@@ -136,7 +137,7 @@ export class Detail {
   }
 
   async #ask(job, id) {
-    const { dialog } = this;
+    const { dialog, title, cancel } = this;
     const [, name] = nameOf(job);
     const waits = this.state.status === "pending";
     const effect = waits ? "It has not begun, and will not." : "It is asked to stop, and stops when it next looks.";
@@ -145,19 +146,22 @@ export class Detail {
     dialog.showModal();
     await new Promise((closed) => dialog.addEventListener("close", closed, { once: true }));
     if (dialog.returnValue !== "cancel") return;
-    this.cancel.disabled = true;
+    cancel.disabled = true;
     this.note.hidden = true;
+    let state, trouble;
     try {
-      const response = await fetch(`states/${this.key}/cancel`, { method: "POST", headers: { Accept: "application/json" } });
+      const response = await fetch(`states/${keyOf({ job, id })}/cancel`, { method: "POST", headers: { Accept: "application/json" } });
       const answer = await response.json();
-      const state = response.ok ? answer : answer.state;
-      if (state) this.#fill({ actions: this.state.actions, ...state });
-      if (!response.ok) this.#say(answer.error);
+      state = response.ok ? answer : answer.state;
+      trouble = response.ok ? "" : answer.error;
     } catch {
-      this.#say("The server does not answer: whether the job was cancelled is not known.");
+      trouble = "The server does not answer: whether the job was cancelled is not known.";
     }
-    this.cancel.disabled = false;
-    if (this.cancel.hidden) this.title.focus();
+    if (title !== this.title) return; // by now the panel shows another one
+    if (state) this.#fill({ actions: this.state.actions, ...state });
+    if (trouble) this.#say(trouble);
+    cancel.disabled = false;
+    if (cancel.hidden) title.focus();
   }
 
   #say(text) {

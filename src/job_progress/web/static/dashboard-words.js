@@ -37,6 +37,16 @@ export function keyOf(state) {
   return `${encodeURIComponent(state.job)}/${encodeURIComponent(state.id)}`;
 }
 
+// The job and the id that a key stands for; null if it is none.
+export function namesOf(key) {
+  try {
+    const names = key.split("/").map(decodeURIComponent);
+    return names.length === 2 && names.every(Boolean) ? names : null;
+  } catch {
+    return null; // nobody has encoded that
+  }
+}
+
 // A job's name in two: the module before it, and the last part, which tells jobs apart.
 export function nameOf(job) {
   const at = job.lastIndexOf(".", job.length - 2) + 1;

@@ -319,7 +319,7 @@ class Run:
             return Acknowledge(self.token, reported)
         task = current_task()
         interrupted = not isinstance(error, Exception)
-        if interrupted and (self.cancel_requested or _answer(task.was_cancelled, error)):
+        if (interrupted and self.cancel_requested) or _answer(task.was_cancelled, error):
             return Acknowledge(self.token, reported)
         text = explain(_answer(task.shown_error, error) or error)
         if interrupted:

@@ -32,7 +32,8 @@ class QueueTask(Struct, frozen=True, kw_only=True):
         enqueued: What `job_progress.queues.lifecycle.enqueued` gave when the task was sent, if its message
             can carry that: it saves the start a round trip.
         will_retry: Will the queue run it again after this error?
-        was_cancelled: Is this exception how the queue tells the task that somebody cancelled it?
+        was_cancelled: Is this exception how the queue tells the task that somebody cancelled it, or the task
+            the queue that it is neither done nor failed?
         shown_error: The error to show for what was raised: what a queue's own "retry this" is about, say.
         end_cancelled: Called once the run is cancelled, or was not begun as it had been cancelled before:
             ends the task the queue's way. It may raise what the queue takes for that, and in an async

@@ -14,6 +14,8 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any, ClassVar, Self
 
+from tests.waiting import eventually
+
 ROOT = Path(__file__).parents[2]
 
 
@@ -58,6 +60,8 @@ class Worker:
             with suppress(ProcessLookupError):
                 os.kill(process, signal.SIGKILL)
         self.process.wait()
+        # As long as one is there, so is the connection on which the queue's next message may be lost.
+        eventually(lambda: not _session(self.process.pid), 30)
 
     def stop(self, timeout: float = 30.0) -> int:
         """Ask it to end, as an operator does. Returns its exit code."""
@@ -70,10 +74,10 @@ class Worker:
 
 
 def _session(leader: int) -> list[int]:
-    """The processes of a session: some workers put their children into groups of their own."""
-    listed = subprocess.run(["ps", "-A", "-o", "pid=,sess="], capture_output=True, text=True, check=True).stdout
-    pairs = (line.split() for line in listed.splitlines())
-    return [int(process) for process, session in pairs if session == str(leader)]
+    """The live processes of a session: some workers put their children into groups of their own."""
+    listed = subprocess.run(["ps", "-A", "-o", "pid=,sess=,stat="], capture_output=True, text=True, check=True).stdout
+    lines = (line.split() for line in listed.splitlines())
+    return [int(process) for process, session, state in lines if session == str(leader) and state[0] != "Z"]
 
 
 class Driver(ABC):

@@ -102,8 +102,10 @@ def _revoked(sender: Task, request: Context, terminated: bool, expired: bool, **
 @hook
 def _failed(sender: Task, task_id: str, exception: object, args: Sequence[Any], kwargs: Any, **_: Any) -> None:
     request = Context(id=task_id, args=args, kwargs=kwargs)
-    if isinstance(exception, (WorkerLostError, TimeLimitExceeded)):
+    if isinstance(exception, WorkerLostError):
         _tell(given_up, sender, request, error=exception)
+    elif isinstance(exception, TimeLimitExceeded):
+        _tell(given_up, sender, request, error=f"TimeLimitExceeded: it ran for longer than {exception.args[0]:g} s")
     elif isinstance(exception, Reject):  # also what comes of a retry that could not be sent
         _tell(given_up, sender, request, error=_shown_error(exception), begun=False)
 
@@ -130,7 +132,7 @@ def _child_ended(request: Any, error: object) -> None:
         _tell(requeued, request.task, request, error=error)
 
 
-def _telling(request_class: type) -> type:
+def _telling(request_class: Any) -> type:
     """Celery's class for what the parent knows of a task, or a user's own, with a word when the child dies."""
 
     class TellingRequest(request_class):  # type: ignore[misc]
@@ -161,7 +163,7 @@ def _with_self(task: Task, args: Sequence[Any]) -> Sequence[Any]:
     return (task, *args) if isinstance(run, MethodType) else args
 
 
-def _will_retry(task: Task, error: BaseException) -> bool:
+def _will_retry(task: Any, error: BaseException) -> bool:
     if isinstance(error, Retry):
         return True
     if isinstance(error, Reject):
@@ -176,7 +178,7 @@ def _will_retry(task: Task, error: BaseException) -> bool:
     return isinstance(error, tuple(task.autoretry_for)) and (most is None or task.request.retries < most)
 
 
-def _was_cancelled(task: Task, error: BaseException) -> bool:
+def _was_cancelled(task: Any, error: BaseException) -> bool:
     if isinstance(error, SoftTimeLimitExceeded):  # from `revoke`, with SIGUSR1, if there is no limit
         return not ((task.request.timelimit or (None, None))[1] or task.soft_time_limit)
     killed = getattr(sys.modules.get("greenlet"), "GreenletExit", ())
@@ -185,13 +187,14 @@ def _was_cancelled(task: Task, error: BaseException) -> bool:
 
 def _shown_error(error: BaseException) -> BaseException:
     if isinstance(error, Retry):
-        return error.exc or error.__context__ or error
+        about: BaseException | None = error.exc
+        return about or error.__context__ or error
     if isinstance(error, Reject) and isinstance(error.reason, BaseException):
         return error.reason
     return error
 
 
-def _end_cancelled(task: Task) -> NoReturn:
+def _end_cancelled(task: Any) -> NoReturn:
     """End it as a task that Celery has revoked itself: `get()` raises `TaskRevokedError`, and a chord hears of it."""
     request = task.request
     ignored = vars(request).get("ignore_result")

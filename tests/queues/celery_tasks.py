@@ -8,7 +8,7 @@ from pathlib import Path
 from time import sleep
 from typing import Any, cast
 
-from celery import Celery, Task
+from celery import Celery, Task, shared_task
 from celery.exceptions import Ignore, Reject, SoftTimeLimitExceeded
 
 from job_progress import JobAlreadyProcessing, current_progress, tracked
@@ -159,6 +159,10 @@ def untracked() -> str:
 def cancel_itself() -> None:
     """Have a result that nobody wants."""
     current_progress().cancel_and_exit()
+
+
+shared = shared_task(name="shared")(tracked(name="shared", tracker=tracker)(sleep_on))
+typed = task(name="typed", pydantic=True)(tracked(name="typed", tracker=tracker)(sleep_on))
 
 
 class Counting(Task):  # type: ignore[misc]

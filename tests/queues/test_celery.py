@@ -408,6 +408,13 @@ def test_children_that_leave_after_each_task_lose_no_end(workers: Workers, becom
 # What tasks are made into, and of.
 
 
+@pytest.mark.parametrize("name", ["wait", "bound", "counting", "shared", "typed"])
+def test_the_job_behind_a_task(workers: Workers, name: str) -> None:
+    """Whichever way the task was made; so it is on each application that shares it."""
+    assert Job.of(getattr(tasks(), name)).name.rpartition(".")[2] == name
+    assert Job.behind(tasks().app.tasks["celery.backend_cleanup"]) is None
+
+
 def test_groups_chains_and_chords(workers: Workers, becomes: Becomes) -> None:
     """Each task has a state of its own, from when it is sent."""
     workers.have(*PREFORK)

@@ -12,7 +12,8 @@ so that there the state begins with the run. A pending task that is revoked wait
 The pools of threads and `solo` cannot stop a task, and neither they nor gevent's keep time limits. A
 task whose worker was killed is turned away while its state is still taken for alive: let `stalled_after` be
 shorter than the broker's `visibility_timeout`, or list `JobAlreadyProcessing` in `autoretry_for`. A task that raises
-`Ignore` itself, as `self.replace` does, is cancelled, unless it has called `complete` or `fail` before.
+`Ignore` itself, as `self.replace` does, is cancelled, unless it has called `complete` or `fail` before. A task whose
+result Celery's serializer does not take has failed to Celery, and completed here.
 """
 
 from __future__ import annotations
@@ -52,7 +53,7 @@ _apps: list[celery.Celery] = []
 def install(app: celery.Celery) -> None:
     """Have the tracked tasks of *app* show what becomes of them; in each process that sends or runs them.
 
-    It is pending from before it is sent, one round trip each. Doing it twice changes nothing. No I/O.
+    A task is pending from before it is sent, which costs one round trip. Doing it twice changes nothing. No I/O.
     """
     if app not in _apps:
         _apps.append(app)
@@ -121,8 +122,9 @@ def _stopped(sender: Task, request: Context, reason: object = None, **_: Any) ->
 @hook
 def _worker_begins(sender: Any, **_: Any) -> None:
     for task in sender.app.tasks.values():
-        if Job.behind(task) is not None:
-            task.Request = _telling(symbol_by_name(task.Request))
+        request_class = symbol_by_name(task.Request)
+        if Job.behind(task) is not None and not hasattr(request_class, "tells_job_progress"):
+            task.Request = _telling(request_class)
 
 
 @hook
@@ -136,6 +138,8 @@ def _telling(request_class: Any) -> type:
     """Celery's class for what the parent knows of a task, or a user's own, with a word when the child dies."""
 
     class TellingRequest(request_class):  # type: ignore[misc]
+        tells_job_progress = True
+
         def on_failure(self, exc_info: Any, *args: Any, **kwargs: Any) -> Any:
             _child_ended(self, getattr(exc_info.exception, "exc", exc_info.exception))
             return super().on_failure(exc_info, *args, **kwargs)

@@ -71,6 +71,7 @@ SITUATIONS: dict[str, JobState] = {
     "another task, waiting": state("pending", task="task-2"),
     "a task's run": state("processing", token="own", task="task-1", progress=0.4),
     "a task's run, cancelling": state("processing", token="own", task="task-1", cancel_requested_at=JUST_NOW),
+    "a task's run, dead": state("processing", token="own", task="task-1", alive=False),
     "a task, completed": state("completed", token="own", task="task-1", progress=1.0, finished_at=JUST_NOW),
     "a task, failed": state("failed", token="own", task="task-1", error="first", finished_at=JUST_NOW),
     "another task's run": state("processing", token="own", task="task-2"),
@@ -88,6 +89,8 @@ EVENTS: dict[str, Event] = {
     "task starts": Start(TASK, "new"),
     "revoke": Revoke(TASK),
     "give up": GiveUp(TASK, "expired"),
+    "revoke, not begun": Revoke(TASK, begun=False),
+    "give up, not begun": GiveUp(TASK, "expired", begun=False),
     "requeue": Requeue(TASK, "worker lost"),
     "report": Report("own", REPORTED),
     "complete": Complete("own", REPORTED),
@@ -106,7 +109,8 @@ RUN_EVENTS_TAKEN = {
     "retry": "pending",
     "acknowledge": "cancelled",
 }
-QUEUE_IGNORED = dict.fromkeys(("revoke", "give up", "requeue"), SAME)
+QUEUE_IGNORED = dict.fromkeys(("revoke", "give up", "revoke, not begun", "give up, not begun", "requeue"), SAME)
+QUEUE_DROPS = {"revoke, not begun": "cancelled", "give up, not begun": "failed"}
 TASK_BEGINS_ANEW = {"task enqueued": "pending", "task enqueued, late": "pending", "task starts": "processing"}
 TASK_LEAVES_ALONE = {"task enqueued": SAME, "task enqueued, late": SAME, "task starts": NO} | QUEUE_IGNORED
 BEGINS_ANEW = (
@@ -131,6 +135,7 @@ WAITS = (
     | {"lock": NO, "enqueue": SAME, "start": "processing", "own start again": "processing"}
     | {"request": "cancelled", "find dead": SAME, "task starts": "processing"}
     | {"revoke": "cancelled", "give up": "failed", "requeue": SAME}
+    | QUEUE_DROPS
 )
 HAS_COMPLETED = (
     BEGINS_ANEW
@@ -159,7 +164,8 @@ EXPECTED: dict[str, dict[str, str]] = {
     "cancelled before its start": BEGINS_ANEW
     | RUN_EVENTS_REFUSED
     | {"start": "cancelled", "own start again": "cancelled", "task starts": "cancelled"}
-    | {"request": SAME, "find dead": SAME, "revoke": "cancelled", "give up": "cancelled"},
+    | {"request": SAME, "find dead": SAME, "revoke": "cancelled", "give up": "cancelled"}
+    | dict.fromkeys(QUEUE_DROPS, "cancelled"),
     "another's run": LEFT_ALONE | RUN_EVENTS_REFUSED | {"request": "processing", "own start again": NO},
     "completed by another": BEGINS_ANEW | RUN_EVENTS_REFUSED | {"request": NO, "find dead": SAME},
     "failed for another": BEGINS_ANEW | RUN_EVENTS_REFUSED | {"request": NO, "find dead": SAME},
@@ -171,6 +177,11 @@ EXPECTED: dict[str, dict[str, str]] = {
     | RUN_EVENTS_TAKEN
     | {"request": SAME, "retry": "cancelled"}
     | dict.fromkeys(TASKS_OWN, "cancelled"),
+    "a task's run, dead": MAY_BE_TAKEN_OVER
+    | RUN_EVENTS_TAKEN
+    | {"request": "cancelled", "find dead": SAME, "task enqueued, late": SAME}
+    | TASKS_OWN
+    | QUEUE_DROPS,
     "a task, completed": HAS_COMPLETED | {"task enqueued, late": SAME},
     "a task, failed": HAS_FAILED | {"task enqueued, late": SAME, "revoke": "cancelled"},
     "another task's run": LEFT_ALONE | RUN_EVENTS_TAKEN | {"request": "processing"},

@@ -64,16 +64,24 @@ class RequestCancel(Struct, frozen=True):
 
 
 class Revoke(Struct, frozen=True):
-    """The queue was told not to run, or to stop, this task, and says that it did so."""
+    """The queue was told not to run, or to stop, this task, and says that it did so.
+
+    If it had not *begun*, another delivery of it may be running.
+    """
 
     blank: JobState
+    begun: bool = True
 
 
 class GiveUp(Struct, frozen=True):
-    """The queue says that this task will not run (any more), and why: it expired, was killed, its worker died."""
+    """The queue says that this task will not run (any more), and why: it expired, was killed, its worker died.
+
+    If it had not *begun*, another delivery of it may be running.
+    """
 
     blank: JobState
     error: str
+    begun: bool = True
 
 
 class Requeue(Struct, frozen=True):

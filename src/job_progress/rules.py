@@ -55,8 +55,19 @@ def same_task(state: JobState, event: Any, now: datetime) -> bool:
     return task is not None and state.task == task
 
 
+def its_run(state: JobState, event: Any, now: datetime) -> bool:
+    """The same, and the event is about its run: that had begun, or has died, so that no other delivery is at work."""
+    begun: bool = event.begun
+    return same_task(state, event, now) and (begun or dead(state, event, now))
+
+
+def its_run_while_cancelling(state: JobState, event: Any, now: datetime) -> bool:
+    """The same, and it was asked to stop."""
+    return its_run(state, event, now) and state.is_cancelling
+
+
 def late(state: JobState, event: Any, now: datetime) -> bool:
-    """The same, and the queue had the task before it said so."""
+    """It is about the same task, and the queue had that before it said so."""
     is_late: bool = event.late
     return is_late and same_task(state, event, now)
 

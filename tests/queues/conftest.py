@@ -23,6 +23,7 @@ from tests.waiting import eventually
 
 DRIVERS = (
     "apscheduler.APScheduler",
+    "celery.Celery",
     "django_tasks.DjangoTasks",
     "django_tasks.DjangoTasksOfDjango6",
     "dramatiq.Dramatiq",

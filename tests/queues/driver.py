@@ -75,8 +75,10 @@ class Worker:
 def _session(leader: int) -> list[int]:
     """The processes of a session that are alive: some workers put their children into groups of their own."""
     listed = subprocess.run(["ps", "-A", "-o", "pid=,sess=,stat="], capture_output=True, text=True, check=True).stdout
-    rows = (line.split() for line in listed.splitlines())
-    return [int(process) for process, session, status in rows if session == str(leader) and status[0] != "Z"]
+    rows = [line.split() for line in listed.splitlines()]
+    # One that is dead but for threads, which still hold its sockets, is not dead.
+    alive = [row for row in rows if row[2][0] not in "ZX" or "l" in row[2]]
+    return [int(process) for process, session, _ in alive if session == str(leader)]
 
 
 class Driver(ABC):

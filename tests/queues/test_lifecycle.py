@@ -49,6 +49,21 @@ def test_without_an_id_of_its_own_the_task_is_the_id(job_progress_tracker: Track
     assert state.task == ""
 
 
+def test_a_delivery_that_never_began_is_not_the_run_of_another(job_progress_tracker: Tracker) -> None:
+    """It was dropped; the same task, delivered before, runs on. Of a task that waits it is the end."""
+    with queue_task(QueueTask(id="task-1")), plain.job.start("task-1"):
+        revoked(plain, "task-1", begun=False)
+        given_up(plain, "task-1", error="expired", begun=False)
+        state = plain.job.get("task-1")
+        assert state is not None
+        assert state.is_processing
+    enqueued(plain, "task-2")
+    revoked(plain, "task-2", begun=False)
+    enqueued(plain, "task-3")
+    given_up(plain, "task-3", error="expired", begun=False)
+    assert [state.status for state in plain.job.list()] == ["failed", "cancelled", "completed"]
+
+
 def test_a_word_about_one_task_does_not_end_the_run_of_another(job_progress_tracker: Tracker) -> None:
     """Even under the same id."""
     with queue_task(QueueTask(id="task-1")), refresh.job.start(7):

@@ -50,9 +50,14 @@ def _is_fresh(state: JobState) -> bool:
     return state.is_pending and state.token is None and state.attempt == 0 and state.created_at == state.updated_at
 
 
-def revoked(task: object, id: str, args: Sequence[Any] = (), kwargs: Mapping[str, Any] | None = None) -> None:
-    """The queue was told to drop or stop the task, and has done so: it is cancelled. Arguments as for `enqueued`."""
-    _tell(task, id, args, kwargs, Revoke)
+def revoked(
+    task: object, id: str, args: Sequence[Any] = (), kwargs: Mapping[str, Any] | None = None, *, begun: bool = True
+) -> None:
+    """The queue was told to drop or stop the task, and has done so: it is cancelled. Arguments as for `enqueued`.
+
+    If it had not *begun*, a run of it that is alive is another delivery's, and is left alone.
+    """
+    _tell(task, id, args, kwargs, lambda blank: Revoke(blank, begun))
 
 
 def given_up(
@@ -62,12 +67,14 @@ def given_up(
     kwargs: Mapping[str, Any] | None = None,
     *,
     error: BaseException | str,
+    begun: bool = True,
 ) -> None:
     """The queue will not run the task (any more): it has failed, unless it has ended. Arguments as for `enqueued`.
 
-    *error* says why: it expired, say, or ran for too long and was killed, or its worker died.
+    *error* says why: it expired, say, or ran for too long and was killed, or its worker died. If it had not
+    *begun*, a run of it that is alive is another delivery's, and is left alone.
     """
-    _tell(task, id, args, kwargs, lambda blank: GiveUp(blank, explain(error)))
+    _tell(task, id, args, kwargs, lambda blank: GiveUp(blank, explain(error), begun))
 
 
 def requeued(

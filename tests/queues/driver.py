@@ -14,6 +14,8 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any, ClassVar, Self
 
+from tests.waiting import eventually
+
 ROOT = Path(__file__).parents[2]
 
 
@@ -53,27 +55,28 @@ class Worker:
         self.kill()
 
     def kill(self) -> None:
-        """End it and all its children, with no chance to tidy up."""
-        for process in {*_session(self.process.pid), self.process.pid}:
+        """End it and all its children, with no chance to tidy up. None of them can take another task after this."""
+        for process in {*self.processes(), self.process.pid}:
             with suppress(ProcessLookupError):
                 os.kill(process, signal.SIGKILL)
         self.process.wait()
+        eventually(lambda: not self.processes())
 
     def stop(self, timeout: float = 30.0) -> int:
         """Ask it to end, as an operator does. Returns its exit code."""
         self.process.terminate()
         return self.process.wait(timeout)
 
+    def processes(self) -> list[int]:
+        """The living ones of its session: some workers put their children into groups of their own."""
+        listed = subprocess.run(["ps", "-A", "-o", "pid=,sess=,stat="], capture_output=True, text=True, check=True)
+        rows = (line.split() for line in listed.stdout.splitlines())
+        leader = str(self.process.pid)
+        return [int(process) for process, session, status in rows if session == leader and status[0] not in "ZX"]
+
     def log(self) -> str:
         """What it has said."""
         return self._log.read_text(errors="replace")
-
-
-def _session(leader: int) -> list[int]:
-    """The processes of a session: some workers put their children into groups of their own."""
-    listed = subprocess.run(["ps", "-A", "-o", "pid=,sess="], capture_output=True, text=True, check=True).stdout
-    pairs = (line.split() for line in listed.splitlines())
-    return [int(process) for process, session in pairs if session == str(leader)]
 
 
 class Driver(ABC):

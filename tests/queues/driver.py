@@ -68,11 +68,14 @@ class Worker:
         return self.process.wait(timeout)
 
     def processes(self) -> list[int]:
-        """The living ones of its session: some workers put their children into groups of their own."""
+        """Those of its session: some workers put their children into groups of their own.
+
+        A process that is dead but for the threads of it that still hold its sockets is not dead.
+        """
         listed = subprocess.run(["ps", "-A", "-o", "pid=,sess=,stat="], capture_output=True, text=True, check=True)
         rows = (line.split() for line in listed.stdout.splitlines())
         leader = str(self.process.pid)
-        return [int(process) for process, session, status in rows if session == leader and status[0] not in "ZX"]
+        return [int(process) for process, session, status in rows if session == leader and (status[0] not in "ZX" or "l" in status)]
 
     def log(self) -> str:
         """What it has said."""

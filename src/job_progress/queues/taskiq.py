@@ -36,7 +36,7 @@ except ModuleNotFoundError as error:  # pragma: no cover - in tests it is there
     raise ModuleNotFoundError(f"{error}: pip install 'job-progress[taskiq]'", name=error.name) from None
 
 from job_progress.job import Job
-from job_progress.queues.lifecycle import enqueued, hook
+from job_progress.queues.lifecycle import ahook, enqueued, hook
 from job_progress.task import NO_TASK, QueueTask, enter_task, queue_task
 from job_progress.threads import in_thread
 
@@ -67,12 +67,12 @@ class ProgressMiddleware(TaskiqMiddleware):
     async def pre_execute(self, message: TaskiqMessage) -> TaskiqMessage:
         """The tracked function that is about to run is this task. No I/O, unless it has put itself back."""
         if REQUEUED in message.labels:
-            await in_thread(self._let_it_end, message)
+            await self._let_it_end(message)
         enter_task(_task_of(message, self.broker))
         return message
 
-    @hook
-    def _let_it_end(self, message: TaskiqMessage) -> None:
+    @ahook
+    async def _let_it_end(self, message: TaskiqMessage) -> None:
         # `Context.requeue` sends the task again before it ends the run, whose place is not free until then.
         task = self.broker.find_task(message.task_name)
         job = Job.behind(task)
@@ -82,7 +82,7 @@ class ProgressMiddleware(TaskiqMiddleware):
         with queue_task(QueueTask(id=message.task_id)):
             id, _ = job.called(*args, **kwargs)
         with suppress(TimeoutError):
-            for state in job.watch(id, timeout=UNTIL_REQUEUED):
+            async for state in job.awatch(id, timeout=UNTIL_REQUEUED):
                 if not state.is_processing:
                     return
 

@@ -6,16 +6,18 @@ import asyncio
 import os
 import signal
 import sys
+from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
 from types import ModuleType
-from typing import Any
+from typing import Any, ClassVar
 
 from tests.queues.driver import Driver, Point, Worker
 from tests.waiting import eventually
 
 APP = "tests.queues.drivers.taskiq_app"
-IN_PROCESSES = ("--use-process-pool", "--max-process-pool-processes", "2", "--receiver", "job_progress.queues.taskiq:Receiver")
+POOL = ("--use-process-pool", "--max-process-pool-processes", "2")
+RECEIVER = ("--receiver", "job_progress.queues.taskiq:Receiver")
 
 
 class TaskiqWorker(Worker):
@@ -38,8 +40,8 @@ class Taskiq(Driver):
     """A stream in Valkey, and workers for functions that are not async."""
 
     name = "Taskiq"
-    pools = ("threads", "processes")
-    cannot = {Point.REVOKES: "Taskiq has no way to take back a task that waits."}
+    pools: ClassVar[tuple[str, ...]] = ("threads", "processes")
+    cannot: ClassVar[Mapping[Point, str]] = {Point.REVOKES: "Taskiq has no way to take back a task that waits."}
     has_cancelled = False
     factory = "threads"
 
@@ -66,7 +68,7 @@ class Taskiq(Driver):
 
     def command(self, pool: str) -> list[str]:
         command = ["-m", "taskiq", "worker", f"{APP}:{self.factory}", "--workers", "1"]
-        return [*command, *(IN_PROCESSES if pool == "processes" else ())]
+        return [*command, *((*POOL, *RECEIVER) if pool == "processes" else ())]
 
     def send(self, job: str, *args: Any, retries: int = 0) -> str:
         task = self.broker.find_task(job)
@@ -98,7 +100,7 @@ class TaskiqAsync(Taskiq):
     """The same, and a worker for coroutines."""
 
     name = "Taskiq (async)"
-    pools = ("asyncio",)
+    pools: ClassVar[tuple[str, ...]] = ("asyncio",)
     factory = "coroutines"
 
     @property

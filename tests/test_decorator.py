@@ -53,7 +53,7 @@ def test_it_stays_a_plain_function() -> None:
 
 
 def test_postponed_annotations_are_types_in_the_signature() -> None:
-    """Whoever looks for types there, as Taskiq does for dependencies, finds them; what has no type yet is left alone."""
+    """Whoever looks for types there, as Taskiq does for dependencies, finds them; what has none yet is left alone."""
 
     def of_later(thing: Later) -> None: ...  # type: ignore[name-defined] # noqa: F821 # pyright: ignore[reportUndefinedVariable]
 

@@ -75,7 +75,11 @@ class Worker:
         listed = subprocess.run(["ps", "-A", "-o", "pid=,sess=,stat="], capture_output=True, text=True, check=True)
         rows = (line.split() for line in listed.stdout.splitlines())
         leader = str(self.process.pid)
-        return [int(process) for process, session, status in rows if session == leader and (status[0] not in "ZX" or "l" in status)]
+        return [
+            int(process)
+            for process, session, status in rows
+            if session == leader and (status[0] not in "ZX" or "l" in status)
+        ]
 
     def log(self) -> str:
         """What it has said."""

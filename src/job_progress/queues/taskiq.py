@@ -40,6 +40,8 @@ from job_progress.queues.lifecycle import ahook, enqueued, hook
 from job_progress.task import NO_TASK, QueueTask, enter_task, queue_task
 from job_progress.threads import in_thread
 
+ENQUEUED = "job_progress_enqueued"
+"""A label that saves the worker a round trip."""
 RETRIES = "_retries"
 REQUEUED = "X-Taskiq-requeue"
 UNTIL_REQUEUED = 5.0
@@ -62,7 +64,9 @@ class ProgressMiddleware(TaskiqMiddleware):
         task = self.broker.find_task(message.task_name)
         if task is not None:
             args, kwargs = _as_called(task.original_func, message)
-            enqueued(task, message.task_id, args, kwargs)
+            version = enqueued(task, message.task_id, args, kwargs)
+            if version is not None:
+                message.labels[ENQUEUED] = version
 
     async def pre_execute(self, message: TaskiqMessage) -> TaskiqMessage:
         """The tracked function that is about to run is this task. No I/O, unless it has put itself back."""
@@ -101,12 +105,15 @@ class Receiver(_Receiver):
         if self.is_process_pool and not iscoroutinefunction(target):
             if message.task_name not in self.known_tasks:
                 self._prepare_task(message.task_name, target)
-            target = partial(_in_process, message.task_id, _retried(message, self.broker), target)
+            told = message.task_id, message.labels.get(ENQUEUED), _retried(message, self.broker)
+            target = partial(_in_process, *told, target)
         return await super().run_task(target, message, *args, **kwargs)
 
 
-def _in_process(id: str, retried: Errors, target: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Any:
-    with queue_task(QueueTask(id=id, will_retry=lambda error: isinstance(error, retried))):
+def _in_process(
+    id: str, enqueued: int | None, retried: Errors, target: Callable[..., Any], /, *args: Any, **kwargs: Any
+) -> Any:
+    with queue_task(QueueTask(id=id, enqueued=enqueued, will_retry=lambda error: isinstance(error, retried))):
         return target(*args, **kwargs)
 
 
@@ -125,7 +132,9 @@ def _task_of(message: TaskiqMessage, broker: AsyncBroker) -> QueueTask:
             return bool(message.labels.get(REQUEUED) != requeued)
         return isinstance(shown_error(error), _retried(message, broker))
 
-    return QueueTask(id=message.task_id, will_retry=will_retry, shown_error=shown_error)
+    return QueueTask(
+        id=message.task_id, enqueued=message.labels.get(ENQUEUED), will_retry=will_retry, shown_error=shown_error
+    )
 
 
 def _retried(message: TaskiqMessage, broker: AsyncBroker) -> Errors:

@@ -296,7 +296,7 @@ class Job:
         )
 
 
-_WRAPPED = ("__wrapped__", "func", "fn", "original_func")
+_WRAPPED = ("__wrapped__", "func", "fn", "original_func", "coroutine")
 """Where wrappers, and the task objects of queues, keep the function that they are about."""
 _LAYERS = 20
 

@@ -21,7 +21,7 @@ from tests.servers.process import free_port
 from tests.servers.valkey import ValkeyServer
 from tests.waiting import eventually
 
-DRIVERS = ("rq.RQ", "taskiq.Taskiq", "taskiq.TaskiqAsync")
+DRIVERS = ("arq.Arq", "rq.RQ", "taskiq.Taskiq", "taskiq.TaskiqAsync")
 """Modules in `drivers`, and the classes in them."""
 BUSY = 60.0
 """Seconds that a worker may take to get to a task, on a machine that is busy with others."""

@@ -584,9 +584,10 @@ def test_members_of_string_enumerations_are_ids_by_their_value() -> None:
     assert job.lock("a") is None
 
 
+@pytest.mark.parametrize("times", [1, 3])
 @pytest.mark.parametrize("outcome", ["begun", "refused"])
-async def test_a_task_cancelled_while_its_run_begins_leaves_none_alive(outcome: str) -> None:
-    """What the thread has begun meanwhile is ended."""
+async def test_a_task_cancelled_while_its_run_begins_leaves_none_alive(outcome: str, times: int) -> None:
+    """What the thread has begun meanwhile is ended, also if it is cancelled again and again, as by anyio."""
     store = ObservedStore()
     job = Job("begun", tracker=Tracker(store))
     other = job.begin("7") if outcome == "refused" else None
@@ -603,8 +604,10 @@ async def test_a_task_cancelled_while_its_run_begins_leaves_none_alive(outcome: 
     store.before_swap = take_time
     task = asyncio.create_task(work())
     await asyncio.to_thread(entered.wait, 10)
-    task.cancel()
-    await asyncio.sleep(0)
+    for _ in range(times):
+        task.cancel()
+        await asyncio.sleep(0)
+        await asyncio.sleep(0)
     store.before_swap = lambda: None
     go.set()
     with pytest.raises(asyncio.CancelledError):
@@ -614,6 +617,42 @@ async def test_a_task_cancelled_while_its_run_begins_leaves_none_alive(outcome: 
     assert state.is_failed == (outcome == "begun")
     if other is not None:
         other.finish(None)
+    job.tracker.close()
+
+
+@pytest.mark.parametrize("error", [None, ValueError])
+async def test_a_task_cancelled_again_and_again_has_ended_once_its_end_is_published(
+    error: type[Exception] | None,
+) -> None:
+    """A queue that goes on, and delivers it again, finds the place free; the cancellation is not lost either."""
+    store = ObservedStore()
+    job = Job("ended", tracker=Tracker(store))
+    entered, go = threading.Event(), threading.Event()
+
+    def take_time() -> None:
+        entered.set()
+        go.wait(10)
+
+    async def work() -> None:
+        async with job.astart("7"):
+            store.before_swap = take_time
+            if error is not None:
+                raise error
+
+    task = asyncio.create_task(work())
+    await asyncio.to_thread(entered.wait, 10)
+    for _ in range(3):
+        task.cancel()
+        await asyncio.sleep(0)
+        await asyncio.sleep(0)
+    assert not task.done()
+    store.before_swap = lambda: None
+    go.set()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    state = job.get("7")
+    assert state is not None
+    assert state.status == ("failed" if error else "completed")
     job.tracker.close()
 
 

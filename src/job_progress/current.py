@@ -10,6 +10,7 @@ from job_progress.progress import Progress
 from job_progress.run import Run
 from job_progress.state import JobState, JobStatus, Settings
 from job_progress.task import NO_TASK, held, queue_task
+from job_progress.threads import to_the_end
 
 _current: ContextVar[Progress | None] = ContextVar("job_progress_current", default=None)
 
@@ -51,17 +52,15 @@ def running(run: Run) -> Iterator[Progress]:
 
 @asynccontextmanager
 async def arunning(run: Run) -> AsyncIterator[Progress]:
-    """`running`, without blocking the event loop, and with the end published even if cancelled again."""
-    from asyncio import shield, to_thread
-
+    """`running`, without blocking the event loop, and with the end published even if cancelled again and again."""
     try:
         with _inside(run) as progress:
             yield progress
     except BaseException as error:
-        if not await shield(to_thread(run.finish, error)):
+        if not await to_the_end(run.finish, error):
             raise
     else:
-        await shield(to_thread(run.finish, run.failure))
+        await to_the_end(run.finish, run.failure)
 
 
 def detached() -> Progress:

@@ -134,8 +134,12 @@ def tracked(
             return await ended if isinstance(ended, Awaitable) else ended
 
         wrapper: Any = arun_tracked if iscoroutinefunction(function) else run_tracked
-        # Some queues look at the code object, past what wraps() sets, unless they find this.
-        wrapper.__signature__ = signature(function)
+        # Some queues look at the code object, past what wraps() sets, unless they find this; others look for
+        # types in it, and would take it as it is, postponed annotations and all.
+        try:
+            wrapper.__signature__ = signature(function, eval_str=True)
+        except (NameError, AttributeError, TypeError):  # they are not known yet, or to type checkers only
+            wrapper.__signature__ = signature(function)
         wrapper.job = job
         return wrapper
 

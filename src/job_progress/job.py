@@ -21,7 +21,7 @@ from job_progress.progress import Progress
 from job_progress.run import Run
 from job_progress.state import JobState
 from job_progress.task import current_task
-from job_progress.threads import in_thread
+from job_progress.threads import in_thread, to_the_end
 from job_progress.tracker import States, Status, Tracker, check_positive
 
 Id = str | int | UUID
@@ -195,16 +195,16 @@ class Job:
 
     async def abegin(self, id: Id, owner: str | None = None) -> Run | None:
         """`begin`, without blocking the event loop. If cancelled meanwhile, what has begun is ended."""
-        from asyncio import CancelledError, ensure_future, shield, wait
+        from asyncio import CancelledError
 
-        beginning = ensure_future(in_thread(self.begin, id, owner))
+        begun: list[Run | None] = []
         try:
-            return await shield(beginning)
+            await to_the_end(lambda: begun.append(self.begin(id, owner)))
         except CancelledError as cancelled:
-            await wait([beginning])
-            if beginning.exception() is None and (run := beginning.result()) is not None:
-                await shield(in_thread(run.finish, cancelled))
+            if begun and begun[0] is not None:
+                await to_the_end(begun[0].finish, cancelled)
             raise
+        return begun[0]
 
     def start(self, id: Id) -> AbstractContextManager[Progress]:
         """Run the body of a `with` as this job, by hand and here: it gets the run's `Progress`.
@@ -296,7 +296,7 @@ class Job:
         )
 
 
-_WRAPPED = ("__wrapped__", "func", "fn", "original_func", "run")
+_WRAPPED = ("__wrapped__", "func", "fn", "original_func", "run", "coroutine")
 """Where wrappers, and the task objects of queues, keep the function that they are about."""
 _LAYERS = 20
 

@@ -9,6 +9,8 @@ from typing import TypeVar
 
 from msgspec import Struct
 
+from job_progress.fork import reset_in_children
+
 T = TypeVar("T")
 
 
@@ -82,3 +84,14 @@ def held(variable: ContextVar[T], value: T) -> Iterator[None]:
     finally:
         with suppress(ValueError):  # a generator that was begun in one context, and is closed in another
             variable.reset(token)
+
+
+class _Forks:
+    """A forked child is not the task, even if it was forked in the midst of one: it would be so for ever."""
+
+    def reset_after_fork(self) -> None:
+        _current.set(NO_TASK)
+
+
+_forks = _Forks()
+reset_in_children(_forks)

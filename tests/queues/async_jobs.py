@@ -34,6 +34,11 @@ async def named(name: str, by: str) -> None:
 @tracked(tracker=tracker, cancellable=True)
 async def wait(folder: str) -> str:
     """Say that it has begun, be at a checkpoint all the time, and end when told to."""
+    return await waiting(folder)
+
+
+async def waiting(folder: str) -> str:
+    """What `wait` does."""
     place = Path(folder)
     progress = current_progress().update_with_steps(1, 4, message="waiting")
     (place / "begun").touch()
@@ -47,6 +52,11 @@ async def wait(folder: str) -> str:
 @tracked(tracker=tracker)
 async def stubborn(folder: str) -> None:
     """Say that it has begun, and look at nothing until told to end."""
+    await being_stubborn(folder)
+
+
+async def being_stubborn(folder: str) -> None:
+    """What `stubborn` does."""
     (Path(folder) / "begun").touch()
     await wait_for(Path(folder) / "go")
 
@@ -54,6 +64,11 @@ async def stubborn(folder: str) -> None:
 @tracked(tracker=tracker)
 async def fail() -> None:
     """Fail for good."""
+    await failing()
+
+
+async def failing() -> None:
+    """What `fail` does."""
     current_progress().update(0.5)
     raise ValueError("boom")
 
@@ -61,6 +76,11 @@ async def fail() -> None:
 @tracked(tracker=tracker)
 async def flaky(folder: str) -> None:
     """Fail at the first attempt, then be in the middle of the second one until told to end."""
+    await being_flaky(folder)
+
+
+async def being_flaky(folder: str) -> None:
+    """What `flaky` does."""
     place = Path(folder)
     if not (place / "failed").exists():
         (place / "failed").touch()

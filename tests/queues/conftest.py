@@ -23,6 +23,7 @@ from tests.waiting import eventually
 
 DRIVERS = (
     "apscheduler.APScheduler",
+    "arq.Arq",
     "celery.Celery",
     "django_tasks.DjangoTasks",
     "django_tasks.DjangoTasksOfDjango6",
@@ -33,6 +34,8 @@ DRIVERS = (
     "procrastinate.Procrastinate",
     "rq.RQ",
     "saq.SAQ",
+    "taskiq.Taskiq",
+    "taskiq.TaskiqAsync",
 )
 """Modules in `drivers`, and the classes in them."""
 BUSY = 60.0

@@ -25,7 +25,7 @@ from tests.web.browser.conftest import NewPage, browser, console, new_page, part
 
 __all__ = ["browser", "console", "new_page", "server"]  # fixtures
 
-APPLICATIONS = ("celery_django",)
+APPLICATIONS = ("celery_django", "rq_flask", "taskiq_fastapi")
 """Folders in `examples`."""
 BUSY = 60.0
 

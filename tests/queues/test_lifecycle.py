@@ -10,7 +10,7 @@ from types import SimpleNamespace
 import pytest
 
 from job_progress import Job, JobCancelled, Tracker, tracked
-from job_progress.queues.lifecycle import enqueued, given_up, hook, requeued, revoked
+from job_progress.queues.lifecycle import ahook, enqueued, given_up, hook, requeued, revoked
 from job_progress.task import QueueTask, queue_task
 from tests.observed_store import ObservedStore
 from tests.servers.process import free_port
@@ -113,6 +113,17 @@ def test_a_hook_raises_nothing(caplog: pytest.LogCaptureFixture) -> None:
         raise LookupError("boom")
 
     broken()
+    assert "LookupError: boom" in caplog.text
+
+
+async def test_an_async_hook_raises_nothing_either(caplog: pytest.LogCaptureFixture) -> None:
+    """It is logged in the same way."""
+
+    @ahook
+    async def broken() -> None:
+        raise LookupError("boom")
+
+    await broken()
     assert "LookupError: boom" in caplog.text
 
 

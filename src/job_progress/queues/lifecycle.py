@@ -9,7 +9,7 @@ In an async hook: `await in_thread(enqueued, …)`, with `job_progress.threads.i
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
 from functools import wraps
 from typing import Any, ParamSpec
 
@@ -99,6 +99,19 @@ def hook(function: Callable[P, object]) -> Callable[P, None]:
     def call(*args: P.args, **kwargs: P.kwargs) -> None:
         try:
             function(*args, **kwargs)
+        except Exception:
+            logger.exception("the hook %s failed; the task goes on", function.__qualname__)
+
+    return call
+
+
+def ahook(function: Callable[P, Awaitable[object]]) -> Callable[P, Coroutine[Any, Any, None]]:
+    """`hook`, for an async *function*."""
+
+    @wraps(function)
+    async def call(*args: P.args, **kwargs: P.kwargs) -> None:
+        try:
+            await function(*args, **kwargs)
         except Exception:
             logger.exception("the hook %s failed; the task goes on", function.__qualname__)
 

@@ -10,12 +10,6 @@ from threading import Thread
 from types import ModuleType
 from typing import Any, ClassVar
 
-from apscheduler.events import EVENT_JOB_ERROR, EVENT_JOB_EXECUTED
-from apscheduler.executors.pool import ProcessPoolExecutor, ThreadPoolExecutor
-from apscheduler.schedulers.asyncio import AsyncIOScheduler
-from apscheduler.schedulers.background import BackgroundScheduler
-
-from job_progress.queues.apscheduler import id_of, install
 from tests.queues.driver import Point
 from tests.queues.orders import OrderDriver, follow
 
@@ -44,6 +38,8 @@ class APScheduler(OrderDriver):
         return jobs
 
     def task(self, job: str) -> object:
+        from apscheduler.schedulers.background import BackgroundScheduler
+
         return BackgroundScheduler().add_job(getattr(self.jobs, job), args=(1, 1))
 
 
@@ -51,6 +47,10 @@ class Host:
     """Where the scheduler is."""
 
     def __init__(self, scheduler: Any) -> None:
+        from apscheduler.events import EVENT_JOB_ERROR, EVENT_JOB_EXECUTED
+
+        from job_progress.queues.apscheduler import install
+
         self.scheduler = scheduler
         self.schedules: dict[str, str] = {}
         self.outcomes: dict[str, str] = {}
@@ -60,10 +60,13 @@ class Host:
 
     def heard(self, event: Any) -> None:
         """One has been fired."""
+        from apscheduler.events import EVENT_JOB_EXECUTED
+
         self.outcomes[event.job_id] = "done" if event.code == EVENT_JOB_EXECUTED else "failed"
 
     def submit(self, job: str, *args: Any) -> str:
         """Have a job fired at once. Returns the id that its execution has, if it has none of its own."""
+        from job_progress.queues.apscheduler import id_of
         from tests.queues import jobs
 
         schedule = self.scheduler.add_job(getattr(jobs, job), args=args, misfire_grace_time=None)
@@ -78,6 +81,10 @@ class Host:
 
 def main(pool: str) -> None:
     """Be the process that takes orders."""
+    from apscheduler.executors.pool import ProcessPoolExecutor, ThreadPoolExecutor
+    from apscheduler.schedulers.asyncio import AsyncIOScheduler
+    from apscheduler.schedulers.background import BackgroundScheduler
+
     logging.basicConfig(level=logging.INFO)
     signal.signal(signal.SIGTERM, lambda *_: sys.exit())
     if pool == "asyncio":

@@ -322,6 +322,21 @@ sys.exit(main())
     assert "Traceback" not in done.stderr
 
 
+def test_ctrl_c_while_it_starts(command: Command) -> None:
+    """However soon it comes, it leaves no traceback."""
+    program = """
+import sys
+class Interrupted:
+    def find_spec(self, name, *rest):
+        if name == "typer": raise KeyboardInterrupt
+sys.meta_path.insert(0, Interrupted())
+from job_progress.cli import main
+main()
+"""
+    done = subprocess.run([sys.executable, "-c", program], env=command.environment, capture_output=True, check=False)
+    assert (done.returncode, done.stderr) == (130, b"")
+
+
 def test_prune_forgets_what_has_ended(command: Command, tracker: Tracker) -> None:
     """All of it, or a job's, or what ended long ago; and says how much that was."""
     job = Job("shop.import", tracker=tracker)

@@ -144,6 +144,17 @@ def test_a_signal_cancels_all_jobs(command: Command, tracker: Tracker, temporary
     all_gone(demo)
 
 
+def test_a_terminal_that_is_closed_cancels_all_jobs(command: Command, tracker: Tracker, temporary: str) -> None:
+    """Nobody sees how it ends; nothing is left of it all the same."""
+    demo = command.start("demo", SLOW, columns=100, TMPDIR=temporary)
+    processing(tracker)
+    demo.hang_up()
+    assert demo.process.wait(30) == 130
+    assert {str(state.status) for state in states(tracker)} == {"completed", "cancelled"}
+    assert states(tracker)[-1].is_cancelled
+    all_gone(demo)
+
+
 def test_ctrl_c_in_its_first_moment(command: Command, tracker: Tracker, temporary: str) -> None:
     """Workers that are still starting die quietly, too."""
     demo = command.start("demo", SLOW, TMPDIR=temporary)

@@ -12,6 +12,8 @@ def main() -> None:
     """Run the command line on `sys.argv`, and exit with the code that its help explains."""
     try:
         from job_progress.cli.app import run
+    except KeyboardInterrupt:  # so soon
+        sys.exit(130)
     except ModuleNotFoundError as error:
         if error.name not in ("typer", "rich"):
             raise

@@ -6,10 +6,13 @@ import gzip
 import re
 from urllib.parse import urlsplit
 
+from msgspec import structs
 from playwright.sync_api import Page, Route, expect
 
 from job_progress import Tracker
+from job_progress.encoding import change_to
 from job_progress.job import Job
+from job_progress.names import key_of
 from job_progress.task import QueueTask, queue_task
 from job_progress.web.files import FOLDER
 from tests.waiting import eventually
@@ -146,6 +149,43 @@ def test_a_cancel_that_does_not_get_through_can_be_tried_again(
     expect(part(bar, "error")).to_be_hidden()
 
 
+def test_a_cancel_that_failed_is_forgotten_when_the_job_gets_on(
+    page: Page, work: Work, console: Console, name: str
+) -> None:
+    """What went wrong with the job matters more, and a job that is done has no trouble."""
+    console.loses_the_network = True
+    page.route("**/cancel", lambda route: route.abort())
+    for end, arguments, error in (("raise", ["no price"], "RuntimeError: no price"), ("complete", [], "")):
+        worker = work(f"{name} {end}")
+        bar = add_bar(page, address(f"{name} {end}"))
+        bar.get_by_role("button", name="Cancel").click()
+        expect(part(bar, "error")).to_have_text("It could not be cancelled")
+        worker.begin(end, *arguments)
+        expect(part(bar, "status")).to_have_text("Failed" if error else "Done")
+        expect(part(bar, "error")).to_have_text(error)
+
+
+def test_a_late_answer_is_not_taken_for_another_job(page: Page, tracker: Tracker, name: str) -> None:
+    """Where a bar gets a new address before the job it showed is cancelled, it shows the other one as it is."""
+    job = Job("shop.import", tracker=tracker)
+    job.lock(name)
+    job.lock(f"other {name}")
+    held: list[Route] = []
+    page.route("**/cancel", lambda route: held.append(route))
+    add_bar(page, address(name)).get_by_role("button", name="Cancel").click()
+    eventually(lambda: page.evaluate("1") and held)  # which lets Playwright hear of it
+    page.evaluate("src => { document.querySelector('job-progress').src = src; }", address(f"other {name}"))
+    bar = page.locator("job-progress")
+    expect(part(bar, "status")).to_have_text("Waiting to start")
+    with page.expect_response("**/cancel") as answer:
+        held[0].continue_()
+    assert answer.value.json()["status"] == "cancelled"
+    with job.start(f"other {name}"):
+        expect(part(bar, "status")).to_have_text("Running")
+    expect(part(bar, "status")).to_have_text("Done")
+    assert names_told(page) == ["state", "completed"]
+
+
 def test_who_may_not_cancel_sees_no_button(page: Page, work: Work, name: str) -> None:
     """Who may only look sees no button, though the job can be cancelled."""
     worker = work(name)
@@ -189,6 +229,21 @@ def test_a_dead_worker_is_noticed(page: Page, work: Work, name: str) -> None:
     worker.child.kill()
     expect(part(bar, "status")).to_have_text("No sign of life")
     expect(part(bar, "base")).to_have_attribute("part", "base stalled")
+
+
+def test_a_dead_worker_that_the_store_has_forgotten(page: Page, work: Work, tracker: Tracker, name: str) -> None:
+    """The store was emptied just after the process was killed: nobody hears of the job, and the page says so."""
+    worker = work(name)
+    bar = add_bar(page, address(name))
+    worker.do("update", 0.87)
+    expect(part(bar, "percent")).to_have_text("87%")
+    worker.child.kill()
+    state = tracker.get("shop.import", name)
+    assert state
+    change = change_to(state, key_of(state.job, state.id), state.version)
+    tracker.store.swap([structs.replace(change, version=state.version + 1, lifetime=0.0)])
+    assert tracker.get("shop.import", name) is None
+    expect(part(bar, "status")).to_have_text("No sign of life")
 
 
 def test_texts_and_numbers_in_another_language(page: Page, work: Work, name: str) -> None:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from urllib.parse import quote
 
 import pytest
-from playwright.sync_api import Locator, Page, expect
+from playwright.sync_api import Locator, Page, Route, expect
 
 from job_progress import Tracker
 from job_progress.job import Job
@@ -209,7 +210,7 @@ def test_two_windows_beside_each_other(page: Page, work: Work, name: str) -> Non
 
 @pytest.mark.parametrize("locks", ["undefined", "{ request: async () => { throw new DOMException('denied'); } }"])
 def test_a_page_without_locks(page: Page, server: Server, work: Work, name: str, locks: str) -> None:
-    """As over plain HTTP, or where nothing may be stored: three bars of the page stream, and a click gets through."""
+    """As over plain HTTP, or where nothing may be stored: one bar of the page streams, and clicks get through."""
     page.add_init_script(f"Object.defineProperty(navigator, 'locks', {{ value: {locks} }})")
     page.reload()
     workers = [work(f"{name} {number}") for number in range(5)]
@@ -220,7 +221,7 @@ def test_a_page_without_locks(page: Page, server: Server, work: Work, name: str,
         expect(part(bar, "percent")).to_have_text("25%")
     bars[4].get_by_role("button", name="Cancel").click()
     expect(part(bars[4], "status")).to_have_text("Cancelling…")
-    assert len([line for line in server.requests() if quote(name) in line and "/events" in line]) == 3
+    assert len([line for line in server.requests() if quote(name) in line and "/events" in line]) == 1
 
 
 def test_streams_that_are_held_up(page: Page, server: Server, work: Work, name: str) -> None:
@@ -247,6 +248,65 @@ def test_a_server_that_does_not_stream(page: Page, server: Server, work: Work, n
     expect(part(bar, "status")).to_have_text("Done")
     expect(part(again, "status")).to_have_text("Done")
     assert len(asked(server, name, "/events")) == 1
+
+
+def test_a_server_that_has_no_place(page: Page, work: Work, console: Console, name: str) -> None:
+    """Where all places to wait are taken, the bar asks now and then instead, and no connection counts as lost."""
+    console.loses_the_network = True  # the answer is 503
+    refused: list[str] = []
+
+    def refuse(route: Route) -> None:
+        refused.append(route.request.url)
+        route.fulfill(status=503, json={"error": "too many are watching"}, headers={"Retry-After": "5"})
+
+    page.route(re.compile(r"/events$|[?]wait="), refuse)
+    worker = work(name)
+    page.clock.install()
+    bar = add_bar(page, address(name))
+    for percent in (25, 50):
+        worker.do("update", percent / 100)
+        comes(page, bar, f"{percent}%")
+        expect(part(bar, "details")).not_to_contain_text("lost")
+    worker.do("complete")
+    page.clock.run_for(6_000)
+    expect(part(bar, "status")).to_have_text("Done")
+    assert len(refused) == 1
+
+
+@pytest.mark.parametrize(
+    ("kind", "body"),
+    [
+        ("application/json", "{}"),
+        ("application/json", "[]"),
+        ("application/json", "null"),
+        ("application/json", '{"version": 9, "status": "odd"}'),
+        ("application/json", ""),
+        ("text/html", "<h1>Log in</h1>"),
+        ("text/event-stream", 'event: state\ndata: {"version": 9}\n\n'),
+        ("text/event-stream", "event: state\ndata: {oops\n\n"),
+    ],
+)
+def test_an_answer_that_is_no_state(page: Page, work: Work, name: str, kind: str, body: str) -> None:
+    """It counts as a connection that is lost: the bar asks for its stream again, less and less often."""
+    answered: list[str] = []
+
+    def answer(route: Route) -> None:
+        answered.append(route.request.url)
+        route.fulfill(content_type=kind, body=body)
+
+    worker = work(name)
+    page.route("**/events", answer)
+    page.clock.install()
+    bar = add_bar(page, address(name))
+    expect(part(bar, "status")).to_have_text("Connection lost, trying again…")
+    for _ in range(20):
+        page.clock.run_for(1_000)
+    assert 2 <= len(answered) <= 12
+    page.unroute("**/events")
+    worker.do("update", 0.25)
+    comes(page, bar, "25%")
+    worker.do("complete")
+    expect(part(bar, "status")).to_have_text("Done")
 
 
 def test_nothing_is_asked_after_the_end(page: Page, server: Server, work: Work, name: str) -> None:

@@ -179,6 +179,42 @@ def test_odd_names_in_detail(dashboard: Open, tracker: Tracker) -> None:
     assert page.title() == "Jobs"
 
 
+def test_a_name_that_is_a_step_in_an_address(dashboard: Open, tracker: Tracker) -> None:
+    """Its details are not those of another state, and the panel says why there are none."""
+    finished(tracker, ".", job="odd/job")
+    page = dashboard()
+    requests: list[str] = []
+    page.on("request", lambda request: requests.append(request.url))
+    row(page, ".").get_by_role("link").click()
+    expect(page.get_by_role("complementary")).to_contain_text("a step in an address")
+    expect(page.locator("job-progress")).to_have_count(0)
+    assert not [url for url in requests if "/odd" in url]
+
+
+@pytest.mark.parametrize(
+    "query",
+    [
+        "open=%25",
+        "open=../../fake/x",
+        "open=shop.import",
+        "status=nonsense",
+        "after=nonsense",
+        f"q={'x' * 201}",
+        f"job={'x' * 201}",
+    ],
+)
+def test_nonsense_in_the_address(dashboard: Open, tracker: Tracker, console: Console, name: str, query: str) -> None:
+    """It is dropped, and all jobs are shown."""
+    console.loses_the_network = True  # the answer may be 400
+    finished(tracker, "acme")
+    page = dashboard(f"?{query}")
+    expect(page.locator("#live")).to_have_text("Live")
+    expect(row(page, "acme")).to_be_visible()
+    expect(page.locator(".tabs [aria-current]")).to_contain_text("All")
+    expect(page.get_by_role("complementary")).to_be_hidden()
+    assert page.url.endswith("/?")
+
+
 def test_cancel_asks_first(dashboard: Open, work: Work, tracker: Tracker, name: str) -> None:
     """Who thinks better of it has changed nothing; who confirms has asked the job to stop."""
     worker = work(name)

@@ -172,11 +172,20 @@ class _Driver:
 def _stops() -> Iterator[list[int]]:
     """The signals to stop that have come since."""
     seen: list[int] = []
+    terminals = [stream.fileno() for stream in (sys.stdout, sys.stderr) if stream.isatty()]
 
     def note(number: int, frame: FrameType | None) -> None:
         seen.append(number)
 
+    def hang_up(number: int, frame: FrameType | None) -> None:
+        with Path(os.devnull).open("w") as nowhere:  # the terminal is closed, and takes no more words
+            for terminal in terminals:
+                os.dup2(nowhere.fileno(), terminal)
+        seen.append(number)
+
     before = {one: signal.signal(one, note) for one in (signal.SIGINT, signal.SIGTERM)}
+    if hasattr(signal, "SIGHUP") and signal.getsignal(signal.SIGHUP) != signal.SIG_IGN:  # not under nohup
+        before[signal.SIGHUP] = signal.signal(signal.SIGHUP, hang_up)
     try:
         yield seen
     finally:

@@ -94,12 +94,12 @@ def _outlive(setup: Setup) -> None:
 
 @contextmanager
 def _interrupts_held_back() -> Iterator[None]:
-    """A process that is started inside is deaf to Ctrl-C from its first moment; here, one comes afterwards."""
+    """A process that is started inside is deaf to its terminal from its first moment; here, that comes afterwards."""
     if not hasattr(signal, "pthread_sigmask"):  # Windows
         yield
         return
     ensure_running()  # of the processes that every child needs; it would let interrupts through
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGHUP})
     try:
         yield
     finally:

@@ -34,10 +34,11 @@ export class Detail {
     this.panel.append(
       element("div", { class: "heading" }, element("div", {}, element("p", { class: "module" }, module.slice(0, -1) || "Job"), this.title), shut),
       element("div", { class: "line" }, this.badge, this.cancel),
-      this.bar,
+      ...(isStep(job) || isStep(id) ? [] : [this.bar]),
       this.note,
       this.body,
     );
+    if (!this.bar.isConnected) this.#say("Browsers take this name for a step in an address: the details cannot be shown here.");
   }
 
   // What the list has heard: a run that begins anew after its end, say, which the bar has stopped to watch.
@@ -168,6 +169,10 @@ export class Detail {
     put(this.note, text);
     this.note.hidden = false;
   }
+}
+
+function isStep(name) {
+  return name === "." || name === "..";
 }
 
 function section(title, ...children) {

@@ -4,7 +4,7 @@ import { Counts } from "./dashboard-counts.js";
 import { Detail } from "./dashboard-detail.js";
 import { element, put } from "./dashboard-elements.js";
 import { Rows } from "./dashboard-rows.js";
-import { TABS, keyOf, situationOf } from "./dashboard-words.js";
+import { TABS, keyOf, namesOf, situationOf } from "./dashboard-words.js";
 
 const PAGE = 50;
 const MOST_SCANS = 20; // requests for one page, where few states match
@@ -21,7 +21,10 @@ const counts = new Counts($("tabs"), (status) => addressOf({ status, after: "", 
 
 function shown() {
   const query = new URLSearchParams(location.search);
-  return Object.fromEntries(["status", "job", "q", "after", "open"].map((name) => [name, query.get(name) ?? ""]));
+  const known = Object.fromEntries(["status", "job", "q", "after", "open"].map((name) => [name, query.get(name) ?? ""]));
+  if (!TABS.some(({ name }) => name === known.status)) known.status = "";
+  if (!namesOf(known.open)) known.open = "";
+  return known;
 }
 
 function addressOf(change) {
@@ -39,6 +42,7 @@ let arrivedAt = "";
 
 function arrive() {
   const { status, job, q, after, open } = shown();
+  if (location.search && location.search !== addressOf({})) history.replaceState(null, "", addressOf({}));
   filters.q.value = q;
   offerJob(job);
   filters.job.value = job;
@@ -68,7 +72,7 @@ async function fetchPage() {
     const limit = status === "stalled" ? 500 : PAGE - found.length;
     const query = new URLSearchParams({ status: tab.statuses, job, q, after: cursor, limit });
     const response = await fetch(`states?${query}`, { headers: { Accept: "application/json" } });
-    if (!response.ok) throw new Error(await reasonOf(response));
+    if (!response.ok) throw Object.assign(new Error(await reasonOf(response)), { status: response.status });
     const page = await response.json();
     found.push(...page.states.filter((state) => tab.situations.includes(situationOf(state)) || status !== "stalled"));
     cursor = page.next;
@@ -89,6 +93,8 @@ async function load() {
     page = await fetchPage();
   } catch (error) {
     if (turn !== asked) return;
+    const { job, q, after } = shown();
+    if (error.status === 400 && (job || q || after)) return go({ job: "", q: "", after: "" }, { replace: true }); // nonsense
     tellTrouble(error instanceof TypeError ? "The server does not answer." : error.message);
     setTimeout(() => turn === asked && load(), AGAIN);
     return;

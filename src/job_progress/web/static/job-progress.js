@@ -2,7 +2,7 @@
 //
 // Attributes  src, label, and text-… for each of TEXTS. Property: state, the newest one as JSON.
 // Events      job-progress:state for each newer one; at the end :completed, :failed or :cancelled.
-// Looks       the CSS variables and parts below; ::part(base failed) and so on for each situation.
+// Looks       the CSS variables and parts below; ::part(base failed) and so on.
 {
   const TEXTS = {
     label: "Progress",
@@ -27,17 +27,18 @@
     attempt: "attempt {attempt}",
   };
 
-  const STYLE = `
+  const style = new CSSStyleSheet();
+  style.replaceSync(`
     :host { display: block; --fill: var(--job-progress-accent, light-dark(#2f6fed, #6b9bff));
       --red: var(--job-progress-danger, light-dark(#c5322a, #ff8a80)); }
     :host([hidden]), [hidden] { display: none !important; }
-    [part~=base] { display: grid; grid-template-columns: minmax(0, 1fr); gap: .4em; outline: none; }
+    [part~=base] { display: grid; grid-template-columns: minmax(0, 1fr); gap: .4em; outline: none;
+      font-variant-numeric: tabular-nums; }
     [part=head], [part=foot] { display: flex; align-items: baseline; gap: 0 .6em; }
     [part=label] { font-weight: 600; }
     [part=message] { flex: 1; min-width: 0; overflow: hidden; text-overflow: ellipsis; white-space: nowrap; }
     [part=details], :not([hidden]) ~ [part=message] { color: color-mix(in srgb, currentColor 72%, transparent); }
     [part=percent] { margin-inline-start: auto; }
-    [part=percent], [part=details] { font-variant-numeric: tabular-nums; }
     [part=track] { height: var(--job-progress-height, .5em); border-radius: var(--job-progress-radius, 1em);
       overflow: hidden; background: var(--job-progress-track, color-mix(in srgb, currentColor 13%, transparent)); }
     [part=bar] { height: 100%; border-radius: inherit; background: var(--fill);
@@ -61,27 +62,26 @@
       [part~=moving] [part=bar] { width: 100%; animation: none; opacity: .4; }
     }
     @media (forced-colors: active) { [part=track] { border: 1px solid; } [part=bar] { background: Highlight; } }
-  `;
+  `);
 
-  // A browser has six connections to an origin over HTTP/1. The bars of all tabs take three, by locks; without
-  // HTTPS, those of each tab do. The others ask now and then.
+  // Over HTTP/1 a browser has six connections to an origin. The bars of all tabs take three, by locks; without
+  // HTTPS those of each tab take one. Others ask now and then.
   const [page] = performance.getEntriesByType("navigation");
   const MOST_HELD = /^h[23]/.test(page?.nextHopProtocol) ? 50 : 3;
   const FIRST_NEWS = 5_000; // ms; a stream without any by then is held up
   const SILENCE = 40_000; // a live stream has a comment every 15 s, and a long poll 25 s
-  const BLOCKED_FOR = 300_000;
+  const AVOIDED_FOR = 300_000;
   const ENDS = ["completed", "failed", "cancelled"];
 
   const alive = new Set();
-  let blockedUntil = 0;
-  let style;
+  const avoided = { stream: 0, place: 0 }; // until then
 
   // What gives a place back, if there is one.
   const place = async (bar, number = 0) => {
     if (number === MOST_HELD) return false;
     const free = await new Promise((take) => {
       const hold = (lock) => (lock ? new Promise(take) : take());
-      const alone = () => take([...alive].indexOf(bar) < MOST_HELD && Boolean);
+      const alone = () => take([...alive][0] === bar && Boolean);
       navigator.locks?.request(`job-progress ${number}`, { ifAvailable: true }, hold).catch(alone) ?? alone();
     });
     return free ?? place(bar, number + 1);
@@ -93,14 +93,8 @@
 
   const span = (seconds) => {
     const days = Math.floor(seconds / 86400);
-    const time = new Date((seconds % 86400) * 1000).toISOString().slice(11, 19);
+    const time = new Date(seconds * 1000).toISOString().slice(11, 19);
     return days ? `${days} d ${time.replace(/^0/, "")}` : time.replace(/^0(0:0?)?/, "");
-  };
-
-  const check = (response) => {
-    const { status, headers } = response;
-    if (status === 200) return response;
-    throw { status, pause: 1000 * headers.get("Retry-After") };
   };
 
   class JobProgress extends HTMLElement {
@@ -112,10 +106,10 @@
     #trouble = "connecting";
     #note = "";
     #said = {};
-    #parts = null;
-    #received = 0;
-    #pause = 0;
-    #clock = 0;
+    #parts;
+    #received;
+    #pause = 1000;
+    #clock;
 
     get src() {
       return this.getAttribute("src");
@@ -157,17 +151,19 @@
     #stop() {
       alive.delete(this);
       this.#life = null;
-      this.turn?.abort("stopped");
+      this.turn?.abort();
       clearTimeout(this.#clock);
     }
 
     #accept(state) {
+      if (!(state.version && TEXTS[state.status])) throw state; // it is none
       const before = this.state;
       if (before && (state.version < before.version || ENDS.includes(before.status))) return;
       state.actions ??= before?.actions ?? [];
       this.state = state;
-      this.#received = performance.now();
+      this.#received = Date.now();
       this.#trouble = "";
+      if (before?.status !== state.status) this.#note = "";
       const ended = ENDS.includes(state.status);
       if (ended) this.#stop();
       this.#render();
@@ -186,10 +182,10 @@
           failures = 0;
         } catch (error) {
           if (this.#life !== life) return;
-          if (signal.reason === "blocked") blockedUntil = Date.now() + BLOCKED_FOR;
+          if (signal.reason in avoided) avoided[signal.reason] = Date.now() + AVOIDED_FOR;
           else if (signal.reason !== "woken") {
             pause = Math.min(1000 * 1.5 ** failures++, 30_000) * (0.5 + Math.random() / 2);
-            pause = Math.max(pause, error.pause || 0);
+            pause = Math.max(pause, 1000 * error.headers?.get("Retry-After") || 0);
             this.#trouble = error.status !== 404 ? "reconnecting" : this.state ? "gone" : "unknown";
             this.#render();
           }
@@ -205,19 +201,23 @@
 
     // One request. Returns the milliseconds until the next.
     async #ask(turn) {
-      const free = !document.hidden && (await place(this)); // where nobody looks none is held
+      const looked = !document.hidden && Date.now() > avoided.place; // where nobody looks none is held
+      const free = looked && (await place(this));
       let timer;
       const within = (time, reason) => {
         clearTimeout(timer);
         timer = setTimeout(() => turn.abort(reason), time);
       };
       try {
-        if (!free || Date.now() < blockedUntil) {
-          within(SILENCE, "silent");
+        if (!free || Date.now() < avoided.stream) {
+          within(SILENCE);
           return await this.#poll(turn, free);
         }
-        within(FIRST_NEWS, "blocked");
-        return await this.#stream(turn, () => within(SILENCE, "silent"));
+        within(FIRST_NEWS, "stream");
+        return await this.#stream(turn, () => within(SILENCE));
+      } catch (error) {
+        if (free && error?.status === 503) turn.abort("place"); // there is none left
+        throw error;
       } finally {
         clearTimeout(timer);
         if (free) free();
@@ -225,60 +225,61 @@
     }
 
     async #stream(turn, heard) {
-      const response = check(await this.#fetch("/events", turn));
-      if (/json/.test(response.headers.get("Content-Type"))) {
-        blockedUntil = Infinity; // it does not stream
+      const response = await this.#fetch("/events", turn);
+      if (!/event-stream/.test(response.headers.get("Content-Type"))) {
         this.#accept(await response.json());
-        return 0;
+        throw turn.abort("stream"); // there are none
       }
       const reader = response.body.pipeThrough(new TextDecoderStream()).getReader();
       for (let text = ""; ; ) {
         const { value, done } = await reader.read();
         if (done) return 300 + 700 * Math.random(); // not all at once, when a server stops
         heard();
-        const events = (text + value).split(/\r?\n\r?\n/);
+        const events = (text + value).split("\n\n");
         text = events.pop();
         for (const event of events) {
-          const state = JSON.parse(/(?:^|\n)data:([^\r\n]*)/.exec(event)?.[1] ?? "{}");
-          if (state.version) this.#accept(state);
+          const state = event.split("event: state\ndata: ")[1];
+          if (state) this.#accept(JSON.parse(state));
         }
       }
     }
 
     async #poll(turn, holds) {
-      const { version } = this.state ?? {};
+      const version = this.state?.version;
       const began = Date.now();
-      const response = await this.#fetch("", turn, holds && version ? { wait: 25, after_version: version } : {});
-      this.#accept(await check(response).json());
-      const news = this.state.version !== version;
-      if (holds) return news ? 500 : Date.now() - began < 1000 ? 1500 : 0;
-      const shortest = document.hidden ? 5000 : Math.max(1000, 30 * alive.size);
-      return (this.#pause = news ? shortest : Math.min(Math.max(this.#pause * 1.5, shortest), 5000));
+      const query = holds && version ? { wait: 25, after_version: version } : {};
+      const response = await this.#fetch("", turn, query);
+      this.#accept(await response.json());
+      if (holds) return Math.max(500, began + 1000 - Date.now());
+      this.#pause = this.state.version === version ? Math.min(this.#pause * 1.5, 5000) : 1000;
+      return Math.max(this.#pause, document.hidden ? 5000 : 30 * alive.size);
     }
 
-    #fetch(path, { signal }, query = {}, method = "GET") {
+    async #fetch(path, { signal }, query = {}, method = "GET") {
       const address = new URL(this.src, document.baseURI);
       address.pathname = address.pathname.replace(/\/$/, "") + path;
       for (const name in query) address.searchParams.set(name, query[name]);
-      return fetch(address, { method, signal, headers: { Accept: "application/json" }, cache: "no-store" });
+      const response = await fetch(address, { method, signal, headers: { Accept: "application/json" }, cache: "no-store" });
+      if (response.ok || response.status === 409) return response; // a conflict has the state in it
+      throw response;
     }
 
     async #cancel() {
-      this.#note = "";
+      const { src } = this;
+      let note = (this.#note = "");
       try {
         const response = await this.#fetch("/cancel", {}, {}, "POST");
         const answer = await response.json();
-        if (!response.ok) this.#note = (response.status === 409 && answer.error) || this.#text("cancel-failed");
-        const state = response.ok ? answer : answer.state;
-        if (state) this.#accept(state);
+        if (src === this.src) this.#accept(answer.state ?? answer);
+        if (answer.state) note = answer.error;
       } catch {
-        this.#note = this.#text("cancel-failed");
+        note = this.#text("cancel-failed");
       }
+      if (src === this.src) this.#note = note; // else it shows another job by now
       this.#render();
     }
 
     #build() {
-      if (!style) (style = new CSSStyleSheet()).replaceSync(STYLE);
       const root = this.attachShadow({ mode: "open" });
       root.adoptedStyleSheets = [style];
       this.#parts = { root };
@@ -341,14 +342,14 @@
 
       const details = [];
       const say = (name, values) => details.push(this.#text(name, values));
-      const count = typeof completed === "number" && this.#number(completed);
-      if (typeof total === "number" && count) say("items", { completed: count, total: this.#number(total) });
+      const count = completed != null && this.#number(completed);
+      if (count && total != null) say("items", { completed: count, total: this.#number(total) });
       else if (count) details.push(count);
       if (runs && rate) {
         const [name, per] = rate < 1 ? ["rate-slow", rate * 60] : ["rate", rate];
         say(name, { rate: this.#number(per, { maximumSignificantDigits: 3 }) });
       }
-      const left = eta - (performance.now() - this.#received) / 1000;
+      const left = eta - (Date.now() - this.#received) / 1000;
       if (runs && left >= 1) say("left", { time: span(left) });
       if (attempt > 1 || (waits && attempt)) say("attempt", { attempt });
 
@@ -359,7 +360,7 @@
       put("message", (!wrong && message) || "");
       put("percent", share);
       put("details", state && this.#trouble ? this.#text(this.#trouble) : details.join(" · "), false);
-      put("error", this.#note || (wrong && state.error) || "");
+      put("error", (wrong && state.error) || this.#note);
       const may = state?.can_be_cancelled && !state.is_cancelling && state.actions.includes("cancel");
       put("cancel", this.#text("cancel"), !may);
       if (focused && !may) parts.base.focus(); // who uses the keyboard keeps the place
@@ -379,8 +380,9 @@
     #announce(situation, share, quarter) {
       const before = this.#said;
       const turned = situation !== before.situation;
-      if (situation === "connecting" || (!turned && !(quarter > before.quarter && performance.now() - before.at > 10_000))) return;
-      this.#said = { situation, quarter, at: performance.now() };
+      const news = turned ? situation !== "connecting" : quarter > before.quarter && Date.now() > before.at + 10_000;
+      if (!news) return;
+      this.#said = { situation, quarter, at: Date.now() };
       if (!before.situation) return; // what the page shows when it opens is no news
       const words = [this.getAttribute("label"), turned ? this.#text(situation) : share, this.#parts.error.textContent];
       this.#parts.live.textContent = words.filter(Boolean).join(", ");

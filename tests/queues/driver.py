@@ -55,7 +55,7 @@ class Worker:
     def kill(self) -> None:
         """End it and all its children, with no chance to tidy up."""
         # Until all are gone: one that holds a connection to the broker may still be given a task there.
-        while alive := _session(self.process.pid):
+        while alive := self.processes():
             for process in alive:
                 with suppress(ProcessLookupError):
                     os.kill(process, signal.SIGKILL)
@@ -67,18 +67,17 @@ class Worker:
         self.process.terminate()
         return self.process.wait(timeout)
 
+    def processes(self) -> list[int]:
+        """Those of its session that are alive: some workers put their children into groups of their own."""
+        listed = subprocess.run(["ps", "-A", "-o", "pid=,sess=,stat="], capture_output=True, text=True, check=True)
+        rows = [line.split() for line in listed.stdout.splitlines()]
+        # One that is dead but for threads, which still hold its sockets, is not dead.
+        alive = [row for row in rows if row[2][0] not in "ZX" or "l" in row[2]]
+        return [int(process) for process, session, _ in alive if session == str(self.process.pid)]
+
     def log(self) -> str:
         """What it has said."""
         return self._log.read_text(errors="replace")
-
-
-def _session(leader: int) -> list[int]:
-    """The processes of a session that are alive: some workers put their children into groups of their own."""
-    listed = subprocess.run(["ps", "-A", "-o", "pid=,sess=,stat="], capture_output=True, text=True, check=True).stdout
-    rows = [line.split() for line in listed.splitlines()]
-    # One that is dead but for threads, which still hold its sockets, is not dead.
-    alive = [row for row in rows if row[2][0] not in "ZX" or "l" in row[2]]
-    return [int(process) for process, session, _ in alive if session == str(leader)]
 
 
 class Driver(ABC):

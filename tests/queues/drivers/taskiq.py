@@ -41,7 +41,7 @@ class Taskiq(Driver):
 
     name = "Taskiq"
     pools: ClassVar[tuple[str, ...]] = ("threads", "processes")
-    cannot: ClassVar[Mapping[Point, str]] = {Point.REVOKES: "Taskiq has no way to take back a task that waits."}
+    cannot: ClassVar[Mapping[Point | str, str]] = {Point.REVOKES: "Taskiq has no way to take back a task that waits."}
     has_cancelled = False
     factory = "threads"
 

@@ -27,8 +27,10 @@ demo: $(VENV)/.installed
 test: $(VENV)/.installed-dev
 	@$(BIN)/python -m tests.web.browser.chromium
 	$(BIN)/coverage erase
+	@rm -rf .results
 	@# What failed in one environment does not keep the tests of the next from running.
 	$(BIN)/coverage run -m pytest $(SEVERAL); main=$$?; $(BIN)/python -m tests.environments $(SEVERAL) && exit $$main
+	$(BIN)/python -m tests.queues.results --check
 	@# Processes that the tests kill may leave half a file, which is warned about.
 	@PYTHONWARNINGS=ignore $(BIN)/coverage combine --quiet
 	@PYTHONWARNINGS=ignore $(BIN)/coverage report
@@ -56,7 +58,7 @@ lock: $(VENV)/.installed-dev
 	$(BIN)/python -m tests.environments.lock
 
 clean:
-	rm -rf $(VENV) $(VENV)-* dist htmlcov .coverage* .hypothesis .mypy_cache .pytest_cache .ruff_cache .import_linter_cache
+	rm -rf $(VENV) $(VENV)-* .results dist htmlcov .coverage* .hypothesis .mypy_cache .pytest_cache .ruff_cache .import_linter_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # Make $(1) with $(2) in it. uv where there is one, as it is faster; else what every Python brings along.

@@ -96,6 +96,8 @@ class Driver(ABC):
     cannot: ClassVar[Mapping[Point | str, str]] = {}
     """Points, or the names of single tests of them, that the queue itself makes impossible, and why; the table's
     footnotes."""
+    round_trips: ClassVar[int] = 3
+    """To the store, for a job that reports nothing; 4 where its messages can carry nothing of ours."""
     has_cancelled: ClassVar[bool] = True
     """Has it a word for a task that was cancelled, other than done and failed?"""
 

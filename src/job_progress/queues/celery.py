@@ -47,6 +47,9 @@ from job_progress.task import QueueTask, current_task, enter_task
 
 logger = logging.getLogger("job_progress")
 
+ENQUEUED = "job_progress_enqueued"
+"""The header that spares the worker a round trip."""
+
 _apps: list[celery.Celery] = []
 
 
@@ -68,7 +71,7 @@ def _sending(sender: str, headers: dict[str, Any], body: Any, **_: Any) -> None:
     task = next((app.tasks[sender] for app in _apps if sender in app.tasks), None)
     if task is not None:
         arguments, named, _embedded = body
-        enqueued(task, headers["id"], _with_self(task, arguments), named)
+        headers[ENQUEUED] = enqueued(task, headers["id"], _with_self(task, arguments), named)
 
 
 @hook
@@ -77,6 +80,7 @@ def _starting(task_id: str, task: Task, **_: Any) -> None:
     enter_task(
         QueueTask(
             id=task_id,
+            enqueued=task.request.get(ENQUEUED),
             will_retry=partial(_will_retry, task),
             was_cancelled=partial(_was_cancelled, task),
             shown_error=_shown_error,

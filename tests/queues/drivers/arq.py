@@ -17,6 +17,7 @@ class Arq(Driver):
     """One queue."""
 
     name = "arq"
+    round_trips = 4
     environment = "arq"
     pools = ("asyncio",)
 

@@ -21,6 +21,7 @@ class DjangoTasks(Driver):
     """The package `django-tasks`, with Django 5."""
 
     name = "Django 5 tasks"
+    round_trips = 4
     cannot: ClassVar[Mapping[Point | str, str]] = {
         Point.REVOKES: "Django's tasks cannot be taken back, and do not expire.",
         "test_a_retry_waits_with_its_error_and_starts_clean": "Django's tasks are not retried.",

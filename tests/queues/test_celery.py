@@ -55,7 +55,7 @@ class Workers:
             self._running = None
             # As long as the broker takes the dead worker for one that waits, it gives it the next message.
             with self._broker.client() as client:
-                eventually(lambda: all(one["cmd"] != "brpop" for one in client.client_list()), BUSY)
+                eventually(lambda: not any("b" in one["flags"] for one in client.client_list()), BUSY)
 
     def log(self) -> str:
         """What they have said."""

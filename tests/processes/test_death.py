@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from uuid import uuid4
 
 import pytest
 
@@ -12,7 +13,7 @@ from tests.processes import bodies
 from tests.processes.child import Child, Launch
 from tests.processes.conftest import on_each_engine, on_two_stores
 from tests.processes.jobs import HEARTBEAT, SLACK, STALLED_AFTER, state_of
-from tests.stores.changes import change, forget
+from tests.stores.changes import change, forget, put
 from tests.waiting import eventually
 
 
@@ -65,9 +66,10 @@ def test_one_that_dies_while_it_is_cancelled(launch: Launch, job: Job, shared_ur
 
 
 def is_locked(job: Job) -> bool:
-    """Does a process that was stopped in the middle of a write keep others from writing?"""
+    """Does a process that was stopped in the middle of a write keep others from writing, what it wrote or anything?"""
     try:
         assert job.tracker.store.swap([change("work:7", expected=1)]) != [None]
+        put(job.tracker.store, change(f"probe:{uuid4()}", job="probe", lifetime=1.0))
     except StoreUnavailable:
         return True
     return False

@@ -31,11 +31,16 @@ OPTIONS: dict[str, dict[str, Any]] = {
 
 
 def behind_context(module: ModuleType, name: str) -> Callable[..., Any]:
-    """A job of *module* that takes a context and does nothing with it."""
+    """A job of *module* that takes a context, and does nothing with it unless that says how to be retried."""
     function = getattr(module, name).__wrapped__
 
-    async def run(context: object, /, *args: Any, **kwargs: Any) -> Any:
-        return await function(*args, **kwargs)
+    async def run(context: dict[Any, Any], /, *args: Any, **kwargs: Any) -> Any:
+        try:
+            return await function(*args, **kwargs)
+        except ConnectionError as error:
+            if retry := context.get("retry"):  # the exception by which its queue is asked to run it again
+                raise retry from error
+            raise
 
     def run_in_thread(context: object, /, *args: Any, **kwargs: Any) -> Any:
         return function(*args, **kwargs)

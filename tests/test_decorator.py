@@ -245,7 +245,7 @@ def test_wrong_options_are_an_error_where_they_stand(
 
 
 def test_what_cannot_be_tracked_is_refused() -> None:
-    """Generators have no run, and a class has ProgressJob."""
+    """Generators have no run, a class has ProgressJob, and a queue's own object belongs above."""
 
     def generator() -> Iterator[int]:
         yield 1
@@ -254,9 +254,28 @@ def test_what_cannot_be_tracked_is_refused() -> None:
         yield 1
 
     wrong: Any
-    for wrong, message in ((generator, "generator"), (agenerator, "generator"), (int, "ProgressJob"), (7, "function")):
+    for wrong, message in (
+        (generator, "generator"),
+        (agenerator, "generator"),
+        (int, "ProgressJob"),
+        (7, "function"),
+        (functools.partial(print), "decorator above it"),
+    ):
         with pytest.raises(TypeError, match=message):
             tracked(wrong)
+
+
+def test_returning_nothing_takes_nothing_back() -> None:
+    """A result that was published by hand stays, also where the one that is returned would be published."""
+
+    @tracked(id="id", store_result=True)
+    def by_hand(id: str) -> None:
+        current_progress().update(result=7)
+
+    by_hand("1")
+    state = by_hand.job.get("1")
+    assert state is not None
+    assert state.result == 7
 
 
 def test_two_functions_cannot_share_a_name() -> None:

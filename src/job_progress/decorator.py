@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 from functools import wraps
-from typing import Any, ParamSpec, Protocol, TypeVar, overload
+from typing import Any, Concatenate, ParamSpec, Protocol, TypeVar, overload
 
 from job_progress.calls import chooser, nobody, task_id
 from job_progress.claims import claim, default_name
@@ -14,6 +14,8 @@ from job_progress.task import current_task
 from job_progress.tracker import Tracker
 
 P = ParamSpec("P")
+Q = ParamSpec("Q")
+S = TypeVar("S")
 R = TypeVar("R")
 R_co = TypeVar("R_co", covariant=True)
 
@@ -27,6 +29,16 @@ class TrackedFunction(Protocol[P, R_co]):
 
     def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R_co:
         """Run it, tracked."""
+        ...
+
+    @overload
+    def __get__(self, instance: None, owner: type, /) -> TrackedFunction[P, R_co]: ...
+    @overload
+    def __get__(
+        self: TrackedFunction[Concatenate[S, Q], R_co], instance: S, owner: type | None = None, /
+    ) -> TrackedFunction[Q, R_co]: ...
+    def __get__(self, instance: Any, owner: type | None = None, /) -> Any:
+        """The same, bound, where it is a method."""
         ...
 
 
@@ -73,7 +85,7 @@ def tracked(
         cancellable: See `Job`.
         ttl: See `Job`.
         tracker: See `Job`.
-        store_result: Publish what the function returns, as JSON.
+        store_result: Publish what the function returns, as JSON; `None` leaves what was published before.
 
     Raises:
         TypeError: The function is a generator, or no function; or *id* or *owner* names none of its arguments.
@@ -85,11 +97,15 @@ def tracked(
             isasyncgenfunction,
             iscoroutinefunction,
             isgeneratorfunction,
+            isroutine,
             signature,
         )
 
-        if not callable(function) or isinstance(function, type):
-            raise TypeError(f"@tracked goes on a function, not on {function!r}; for classes there is ProgressJob")
+        if not isroutine(function):
+            raise TypeError(
+                f"@tracked goes on a function, not on {function!r}: put a queue's own decorator above it; "
+                "for classes there is ProgressJob"
+            )
         if isgeneratorfunction(function) or isasyncgenfunction(function):
             raise TypeError(
                 f"{function.__qualname__} is a generator function: its call returns before the work begins, "
@@ -114,7 +130,7 @@ def tracked(
                 with running(run) as progress:
                     result = function(*args, **kwargs)
                     run.failure = task.failure_in(result)
-                    if store_result and run.failure is None:
+                    if store_result and result is not None and run.failure is None:
                         progress.update(result=result)
                     return result
             return task.end_cancelled()
@@ -127,7 +143,7 @@ def tracked(
                 async with arunning(run) as progress:
                     result = await function(*args, **kwargs)
                     run.failure = task.failure_in(result)
-                    if store_result and run.failure is None:
+                    if store_result and result is not None and run.failure is None:
                         progress.update(result=result)
                     return result
             ended = task.end_cancelled()

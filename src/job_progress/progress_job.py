@@ -134,7 +134,7 @@ class ProgressJob(ABC):
         return await cls.job.acancel(id)
 
     def _publish(self, progress: Progress, result: Any) -> Any:
-        if self._stores_result:
+        if self._stores_result and result is not None:
             progress.update(result=result)
         return result
 

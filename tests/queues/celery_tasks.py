@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
+from functools import wraps
 from pathlib import Path
 from time import sleep
 from typing import Any, cast
@@ -55,6 +56,23 @@ wait_late = task(name="wait_late", acks_late=True, reject_on_worker_lost=True)(
 wait_patiently = task(
     name="wait_patiently", acks_late=True, autoretry_for=(JobAlreadyProcessing,), default_retry_delay=1
 )(tracked(name="wait_patiently", tracker=tracker)(waiting))
+
+
+def refused(call: Callable[[], None]) -> Callable[[], None]:
+    """A decorator of a user's own, above ours, that lets nobody in."""
+
+    @wraps(call)
+    def check() -> None:
+        raise PermissionError("not today")
+
+    return check
+
+
+@task()
+@refused
+@tracked(tracker=tracker)
+def forbidden() -> None:
+    """Never begin."""
 
 
 @task()

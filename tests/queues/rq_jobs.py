@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import signal
+from collections.abc import Callable
+from functools import wraps
 from pathlib import Path
 from time import sleep
 
@@ -40,6 +42,22 @@ def endless() -> None:
     """Take longer than is allowed."""
     while True:
         sleep(0.01)
+
+
+def refused(call: Callable[[], None]) -> Callable[[], None]:
+    """A decorator of a user's own, above ours, that lets nobody in."""
+
+    @wraps(call)
+    def check() -> None:
+        raise PermissionError("not today")
+
+    return check
+
+
+@refused
+@tracked(tracker=tracker)
+def forbidden() -> None:
+    """Never begin."""
 
 
 def untracked(a: int, b: int) -> int:

@@ -182,6 +182,14 @@ def test_a_task_that_has_itself_ignored(workers: Workers, becomes: Becomes) -> N
     assert becomes(task, task.delay(True).id, "completed").result == 7
 
 
+def test_what_fails_before_it_begins_has_failed(workers: Workers, becomes: Becomes) -> None:
+    """Something else raised between Celery and the tracked function."""
+    workers.have(*PREFORK)
+    task = tasks().forbidden
+    failed = becomes(task, task.delay().id, "failed")
+    assert (failed.attempt, failed.error) == (0, "PermissionError: not today")
+
+
 def test_a_message_that_is_rejected(workers: Workers, becomes: Becomes, folder: Folder) -> None:
     """Thrown away it has failed; put back it waits, and comes again."""
     workers.have(*PREFORK)

@@ -113,6 +113,13 @@ def test_a_killed_child_without_retries_has_failed(queue: Queue, tasks: TrackedQ
     assert "signal 9" in (state.error or "")
 
 
+def test_what_fails_before_it_begins_has_failed(queue: Queue, tasks: TrackedQueue, rq_jobs: ModuleType) -> None:
+    """Something else raised between RQ and the tracked function."""
+    queue.work()
+    state = becomes(queue, tasks.enqueue(rq_jobs.forbidden), finished)
+    assert (state.status, state.attempt, state.error) == ("failed", 0, "PermissionError: not today")
+
+
 @pytest.mark.parametrize("interval", [0, 1])
 def test_a_killed_child_with_retries_waits_for_the_next(
     queue: Queue, tasks: TrackedQueue, rq_jobs: ModuleType, interval: int

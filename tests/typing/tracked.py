@@ -32,6 +32,21 @@ class Import(ProgressJob, cancellable=0.75, name="import", ttl=60):
         assert_type(self.progress(), Progress)
 
 
+class Shop:
+    @tracked(id="product")
+    def refresh(self, product: int) -> str:
+        return str(product)
+
+    @staticmethod
+    @tracked
+    def audit(day: str) -> bytes:
+        return day.encode()
+
+
+assert_type(Shop().refresh(7), str)
+assert_type(Shop.refresh(Shop(), 7), str)
+assert_type(Shop.refresh.job, Job)
+assert_type(Shop.audit("today"), bytes)
 assert_type(plain("a", rows=1), int)
 assert_type(optioned("a"), str)
 assert_type(plain.job, Job)
@@ -56,6 +71,7 @@ async def twins() -> None:
 
 # Misuse.
 plain(7)  # type: ignore[arg-type] # pyright: ignore[reportArgumentType]
+Shop().refresh("7")  # type: ignore[arg-type] # pyright: ignore[reportArgumentType]
 plain("a", row=1)  # type: ignore[call-arg] # pyright: ignore[reportCallIssue]
 tracked(names="x")  # type: ignore[call-overload] # pyright: ignore[reportCallIssue]
 tracked(id=7)  # type: ignore[call-overload] # pyright: ignore[reportArgumentType]

@@ -113,6 +113,8 @@ def _failed(sender: Task, task_id: str, exception: object, args: Sequence[Any], 
         _tell(given_up, sender, request, error=f"TimeLimitExceeded: it ran for longer than {exception.args[0]:g} s")
     elif isinstance(exception, Reject):  # also what comes of a retry that could not be sent
         _tell(given_up, sender, request, error=_shown_error(exception), begun=False)
+    elif isinstance(exception, Exception):  # the run has told it, unless something else raised it before the run began
+        _tell(given_up, sender, request, error=exception, begun=False)
 
 
 @hook

@@ -131,8 +131,9 @@ class Job(rq.job.Job):
     def _handle_failure(self, exc_string: str, *args: Any, **kwargs: Any) -> None:
         if self.get_status(refresh=False) == STOPPED:
             self.tell(revoked)
-        elif not self.was_performed:
-            self.tell(given_up, error=exc_string.strip().rpartition("\n")[2] or "the worker died")
+        else:  # a run that was performed has told it, unless something else raised it before the run began
+            error = exc_string.strip().rpartition("\n")[2] or "the worker died"
+            self.tell(given_up, error=error, begun=not self.was_performed)
         super()._handle_failure(exc_string, *args, **kwargs)
 
     def tell_enqueued(self, *, late: bool = False) -> None:

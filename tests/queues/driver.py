@@ -14,6 +14,8 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any, ClassVar, Self
 
+import psutil
+
 ROOT = Path(__file__).parents[2]
 
 
@@ -69,11 +71,14 @@ class Worker:
 
     def processes(self) -> list[int]:
         """Those of its session that are alive: some workers put their children into groups of their own."""
-        listed = subprocess.run(["ps", "-A", "-o", "pid=,sess=,stat="], capture_output=True, text=True, check=True)
-        rows = [line.split() for line in listed.stdout.splitlines()]
-        # One that is dead but for threads, which still hold its sockets, is not dead.
-        alive = [row for row in rows if row[2][0] not in "ZX" or "l" in row[2]]
-        return [int(process) for process, session, _ in alive if session == str(self.process.pid)]
+        alive: list[int] = []
+        for process in psutil.process_iter(["status", "num_threads"]):
+            # One that is dead but for threads, which still hold its sockets, is not dead.
+            is_dead = process.info["status"] == psutil.STATUS_ZOMBIE and process.info["num_threads"] in (None, 0, 1)
+            with suppress(ProcessLookupError, PermissionError):
+                if not is_dead and os.getsid(process.pid) == self.process.pid:
+                    alive.append(process.pid)
+        return alive
 
     def log(self) -> str:
         """What it has said."""

@@ -15,6 +15,7 @@ from contextlib import suppress
 from pathlib import Path
 
 import httpx
+import psutil
 import pytest
 from playwright.sync_api import expect
 
@@ -58,9 +59,8 @@ class Application:
 
     def processes(self) -> set[int]:
         """All that it has started and that live, in whichever session."""
-        listed = subprocess.run(["ps", "-A", "-o", "pid=,ppid=,stat="], capture_output=True, text=True, check=True)
-        lines = (line.split() for line in listed.stdout.splitlines())
-        parents = {int(process): int(parent) for process, parent, state in lines if state[0] != "Z"}
+        processes = [process.info for process in psutil.process_iter(["pid", "ppid", "status"])]
+        parents = {one["pid"]: one["ppid"] for one in processes if one["status"] != psutil.STATUS_ZOMBIE}
         while new := {process for process, parent in parents.items() if parent in self._seen} - self._seen:
             self._seen |= new
         return self._seen & parents.keys()

@@ -8,25 +8,17 @@ from pathlib import Path
 from time import sleep
 from typing import Any
 
-from celery import Celery, signals
-from celery.exceptions import Retry
+from celery import Celery
 
 from job_progress import configure, current_progress, tracked
 from job_progress.compat.celery_progress import ProgressRecorder
-from job_progress.task import QueueTask, enter_task
+from job_progress.queues.celery import install
 
 app: Any = Celery("compat", broker=os.environ.get("COMPAT_BROKER", "memory://"), set_as_current=False)
+install(app)
 task: Callable[..., Callable[[Any], Any]] = app.task
 if "COMPAT_STORE" in os.environ:
     configure(os.environ["COMPAT_STORE"], flush_interval=0.02)
-
-
-def _begin(task_id: str, **_: Any) -> None:
-    enter_task(QueueTask(id=task_id, will_retry=lambda error: isinstance(error, Retry), shown_error=_cause))
-
-
-def _cause(error: BaseException) -> BaseException:
-    return error.exc if isinstance(error, Retry) and error.exc else error
 
 
 def wait_for(folder: str, name: str) -> None:
@@ -76,7 +68,3 @@ def untracked(self: Any, n: int) -> int:
     recorder = ProgressRecorder(self)
     recorder.set_progress(1, n)
     return n
-
-
-for one in (count, fail, again, untracked):
-    signals.task_prerun.connect(_begin, sender=one, weak=False)

@@ -34,7 +34,8 @@ test: $(VENV)/.installed-dev
 	@# Processes that the tests kill may leave half a file, which is warned about.
 	@PYTHONWARNINGS=ignore $(BIN)/coverage combine --quiet
 	@PYTHONWARNINGS=ignore $(BIN)/coverage report
-	@PYTHONWARNINGS=ignore $(BIN)/coverage report --omit '*/cli/*' --fail-under 99 >/dev/null || \
+	@# Integrations of queues run in workers that the tests kill, so that what is measured of them is chance.
+	@PYTHONWARNINGS=ignore $(BIN)/coverage report --omit '*/cli/*,*/queues/*' --fail-under 99 >/dev/null || \
 		{ echo "Some branch of the core or the web is not tested; see above."; exit 1; }
 
 check: $(VENV)/.installed-dev

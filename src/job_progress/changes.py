@@ -16,6 +16,7 @@ from job_progress.events import (
     RequestCancel,
     Requeue,
     Retry,
+    Revoke,
     RunEvent,
     Start,
 )
@@ -164,7 +165,8 @@ def cancel_instead_of_retry(state: JobState, event: Retry, now: datetime) -> Fie
 def cancel_by_queue(state: JobState, event: Any, now: datetime) -> Fields:
     """Cancelled, and the queue has dropped the task, so no start is owed."""
     fields = cancel_the_dead(state, event, now)
-    return fields | {"error": None, "owes_start": False, "refused": _refused(state, event)}
+    reason = event.reason if isinstance(event, Revoke) else None
+    return fields | {"error": reason, "owes_start": False, "refused": _refused(state, event)}
 
 
 def give_up(state: JobState, event: GiveUp, now: datetime) -> Fields:

@@ -66,13 +66,14 @@ class RequestCancel(Struct, frozen=True):
 
 
 class Revoke(Struct, frozen=True):
-    """The queue was told not to run, or to stop, this task, and says that it did so.
+    """The queue was told not to run, or to stop, this task, and did so; or it will not run it, for a *reason*.
 
     If it had not *begun*, another delivery of it may be running.
     """
 
     blank: JobState
     begun: bool = True
+    reason: str | None = None
 
 
 class GiveUp(Struct, frozen=True):

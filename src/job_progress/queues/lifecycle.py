@@ -69,13 +69,20 @@ def _is_fresh(state: JobState) -> bool:
 
 
 def revoked(
-    task: object, id: str, args: Sequence[Any] = (), kwargs: Mapping[str, Any] | None = None, *, begun: bool = True
+    task: object,
+    id: str,
+    args: Sequence[Any] = (),
+    kwargs: Mapping[str, Any] | None = None,
+    *,
+    begun: bool = True,
+    reason: str | None = None,
 ) -> None:
     """The queue was told to drop or stop the task, and has done so: it is cancelled. Arguments as for `enqueued`.
 
-    If it had not *begun*, a run of it that is alive is another delivery's, and is left alone.
+    If it had not *begun*, a run of it that is alive is another delivery's, and is left alone. *reason* says why it
+    will not run, if it was not asked for: what it was to follow has failed, say. The state shows it as its error.
     """
-    _tell(task, id, args, kwargs, lambda blank: Revoke(blank, begun))
+    _tell(task, id, args, kwargs, lambda blank: Revoke(blank, begun, reason))
 
 
 def given_up(

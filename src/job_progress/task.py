@@ -46,7 +46,7 @@ class Delivery:
         is_running: A run of the task's own function is alive, or waits for that of an earlier delivery.
         has_begun: It has begun a run, which is not an earlier delivery's.
         said: What the latest run of that has told the state at its end: `PENDING`, if the queue is to run it
-            again; `None`, if none has begun.
+            again; `None`, if none has ended.
     """
 
     __slots__ = ("has_begun", "is_running", "said")

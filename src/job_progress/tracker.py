@@ -324,7 +324,7 @@ class Tracker:
             JobAlreadyProcessing: Another run of the id is alive.
             StoreUnavailable: The run needs a store that does not answer.
         """
-        start = Start(blank, new_token(), task.delivery.said is not None)
+        start = Start(blank, new_token(), task.delivery.has_begun)
         guess = None if task.enqueued is None else waiting_since(blank, task.enqueued)
         try:
             state, missed = self.apply(blank, start, likely_new=True, guess=guess), None

@@ -246,7 +246,7 @@ def test_an_interruption_while_waiting_for_the_store_loses_no_end(
 def test_a_run_that_cannot_be_published_harms_no_other(job: Job, caplog: pytest.LogCaptureFixture) -> None:
     """It is given up with a line in the log, and the others are published as ever."""
     with job.start("bad") as bad, job.start("good") as good:
-        bad._run.result = object()  # past all checks, as by a defect
+        bad._run.handed_out = object(), None  # past all checks, as by a defect
         bad.update(0.5)
         good.update(0.5)
         eventually(lambda: stored(job, "good").progress == 0.5)

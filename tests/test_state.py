@@ -163,6 +163,7 @@ def test_to_dict_is_stable(clock: FrozenClock) -> None:
         "total": 10,
         "message": None,
         "result": None,
+        "result_omitted": None,
         "error": None,
         "meta": {},
         "owner": "ada",
@@ -170,6 +171,7 @@ def test_to_dict_is_stable(clock: FrozenClock) -> None:
         "created_at": "2030-01-01T00:00:00Z",
         "started_at": "2030-01-01T00:00:00Z",
         "updated_at": "2030-01-01T00:00:00Z",
+        "last_progress_at": None,
         "finished_at": None,
         "cancel_requested_at": None,
         "version": 1,
@@ -178,6 +180,7 @@ def test_to_dict_is_stable(clock: FrozenClock) -> None:
         "eta": 8.0,
         "rate": 0.5,
         "is_stalled": False,
+        "is_stuck": False,
         "is_cancelling": False,
         "can_be_cancelled": True,
     }

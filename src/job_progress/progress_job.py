@@ -11,6 +11,7 @@ from job_progress.claims import claim, default_name
 from job_progress.current import arunning, current_progress, running
 from job_progress.job import Id, Job
 from job_progress.progress import Progress
+from job_progress.run import Run
 from job_progress.state import JobState
 from job_progress.task import current_task
 from job_progress.tracker import Tracker
@@ -34,12 +35,13 @@ class ProgressJob(ABC):
         name: str | None = None,
         cancellable: bool | float = False,
         ttl: float | None = None,
+        stuck_after: float | None = None,
         tracker: Tracker | None = None,
         store_result: bool = False,
     ) -> None:
         super().__init_subclass__()
         job_name = name or default_name(cls)
-        cls.job = Job(job_name, cancellable=cancellable, ttl=ttl, tracker=tracker)
+        cls.job = Job(job_name, cancellable=cancellable, ttl=ttl, stuck_after=stuck_after, tracker=tracker)
         cls._stores_result = store_result
         claim(job_name, cls, tracker)
 
@@ -63,9 +65,9 @@ class ProgressJob(ABC):
             with running(run) as progress:
                 try:
                     self._progress = progress
-                    return self._publish(progress, self.handle_with_progress())
+                    return self._publish(run, self.handle_with_progress())
                 except Exception as error:
-                    self._report(error)
+                    self._report(run, error)
                     raise
         return task.end_cancelled()
 
@@ -78,9 +80,9 @@ class ProgressJob(ABC):
                 try:
                     self._progress = progress
                     result = self.handle_with_progress()
-                    return self._publish(progress, await result if isinstance(result, Awaitable) else result)
+                    return self._publish(run, await result if isinstance(result, Awaitable) else result)
                 except Exception as error:
-                    self._report(error)
+                    self._report(run, error)
                     raise
         ended = task.end_cancelled()
         return await ended if isinstance(ended, Awaitable) else ended
@@ -133,12 +135,14 @@ class ProgressJob(ABC):
         """`cancel`, without blocking the event loop."""
         return await cls.job.acancel(id)
 
-    def _publish(self, progress: Progress, result: Any) -> Any:
+    def _publish(self, run: Run, result: Any) -> Any:
         if self._stores_result and result is not None:
-            progress.update(result=result)
+            run.hand_out_returned(result)
         return result
 
-    def _report(self, error: Exception) -> None:
+    def _report(self, run: Run, error: Exception) -> None:
+        if run.is_own(error):  # cancelled in a pool, whose workers pass on nothing but an Exception
+            return
         try:
             self.on_job_error(error)
         except Exception:

@@ -27,6 +27,7 @@ from job_progress import (
     current_progress,
     tracked,
 )
+from job_progress.queues.lifecycle import enqueued
 from job_progress.task import QueueTask, queue_task
 from job_progress.testing import isolated_tracker
 from tests.observed_store import ObservedStore
@@ -235,6 +236,7 @@ def test_an_id_that_is_none_is_an_error_at_the_call() -> None:
         ({"cancellable": 2}, ValueError, "cancellable must be"),
         ({"name": "a\nb"}, ValueError, "job name must be"),
         ({"ttl": -1}, ValueError, "ttl must be more than 0"),
+        ({"stuck_after": 0}, ValueError, "stuck_after must be more than 0"),
     ],
 )
 def test_wrong_options_are_an_error_where_they_stand(
@@ -383,7 +385,7 @@ def test_what_cannot_be_published_fails_no_done_work(
     assert re.match(why, state.result_omitted or "")
     assert state.to_dict()["result_omitted"] == state.result_omitted
     [record] = caplog.records
-    assert state.result_omitted in record.getMessage()
+    assert (state.result_omitted or "?") in record.getMessage()
 
 
 def test_a_result_that_is_kept_ends_the_omission() -> None:
@@ -510,3 +512,47 @@ def test_an_owner_that_can_be_none_is_an_error_at_the_call() -> None:
     with pytest.raises(TypeError, match="owner must be a string"):
         owned(object())
     assert ran == []
+
+
+def test_a_long_id_fails_no_call() -> None:
+    """It is shortened, and the job finds the execution by what the call was given."""
+    address = "https://example.org/" + "x" * 300
+
+    @tracked(id="url", name="tests.fetch")
+    def fetch(url: str) -> int:
+        return len(url)
+
+    assert fetch(address) == 320
+    state = final(fetch, address)
+    assert state.is_completed
+    assert state.id.startswith("https://example.org/xxx")
+    assert "…" in state.id
+    with queue_task(QueueTask(id="task-7")):
+        enqueued(fetch, "task-7", [address + "y"])
+        assert final(fetch, address + "y").is_pending
+        fetch(address + "y")
+    assert final(fetch, address + "y").is_completed
+    assert len(fetch.job.list()) == 2
+
+
+def test_what_an_attempt_noted_goes_with_it() -> None:
+    """While it waits for the retry it shows; the next attempt begins with what the lock was given."""
+    seen: list[dict[str, Any]] = []
+
+    @tracked(id="id")
+    def flaky(id: str) -> None:
+        seen.append(current_progress().state.meta)
+        if len(seen) == 1:
+            current_progress().set(file="a.csv", by="grace")
+            raise ValueError
+
+    flaky.job.lock("7", meta={"by": "ada"})
+    task = QueueTask(id="task-7", will_retry=lambda error: True)
+    with queue_task(task), pytest.raises(ValueError):
+        flaky("7")
+    waiting = final(flaky, "7")
+    assert (waiting.status, waiting.meta) == ("pending", {"file": "a.csv", "by": "grace"})
+    with queue_task(task):
+        flaky("7")
+    assert seen == [{"by": "ada"}, {"by": "ada"}]
+    assert final(flaky, "7").meta == {"by": "ada"}

@@ -532,3 +532,32 @@ def test_two_threads_that_count_apart_never_hide_each_other(progress: Progress) 
     second.advance()
     assert run.count is second._count
     assert progress.state.completed == 2
+
+
+def test_a_total_that_is_set_inside_an_iteration_is_its_own(progress: Progress) -> None:
+    """Of the innermost one that is not over; before and after, it is what `advance` counts to."""
+    progress.total = 100
+    for number in progress.track(iter("abcd")):
+        assert progress.total == (None if number == "a" else 4)
+        progress.total = 4
+        assert seen(progress) == (0.25 * "abcd".index(number), "abcd".index(number), 4)
+        for _ in progress.track(iter("xy")):
+            progress.total = 2
+            break
+    assert seen(progress) == (1.0, 4, 4)
+    assert progress.total == 100
+    progress.advance(50)
+    assert seen(progress) == (0.5, 50, 100)
+
+
+def test_a_total_may_be_set_before_the_first_item(progress: Progress) -> None:
+    """As by who has made the iterator already; one that was dropped unused counts no more."""
+    iterator = progress.track(iter("ab"))
+    progress.total = 2
+    next(iterator)
+    next(iterator)
+    assert seen(progress) == (0.5, 1, 2)
+    progress.track(iter("dropped"))
+    assert progress.total == 2
+    assert list(iterator) == []
+    assert progress.total is None

@@ -8,6 +8,7 @@ import threading
 import time
 import weakref
 from collections.abc import Iterator
+from datetime import timedelta
 from itertools import pairwise
 from time import monotonic
 
@@ -17,6 +18,7 @@ from msgspec import structs
 from job_progress import Job, JobAlreadyProcessing, JobState, Progress, Tracker
 from job_progress import reporter as reporter_module
 from job_progress.errors import JobCancelled
+from job_progress.stores.memory import MemoryStore
 from tests.observed_store import ObservedStore
 from tests.stores.changes import forget
 from tests.waiting import eventually
@@ -541,3 +543,27 @@ def test_steps_have_a_rate(job: Job) -> None:
         state = job.get("7")
         assert state
         assert state.rate
+
+
+def test_a_run_that_hangs_reads_stuck_until_it_moves() -> None:
+    """Its heartbeats go on, its start and each report count, and nothing of it is freed."""
+    tracker = Tracker(MemoryStore(), heartbeat=0.05, stalled_after=5.0)
+    job = Job("hangs", tracker=tracker, stuck_after=0.3)
+    with job.start("7") as progress:
+        begun = stored(job)
+        assert (begun.last_progress_at, begun.is_stuck) == (begun.started_at, False)
+        eventually(lambda: stored(job).is_stuck)
+        hung = stored(job)
+        assert hung.last_progress_at is not None
+        assert hung.heartbeat_at is not None
+        assert hung.last_progress_at == begun.started_at
+        assert hung.heartbeat_at > hung.last_progress_at + timedelta(seconds=0.2)
+        assert job.lock("7") is None
+        progress.update(message="moves").flush()
+        moved = stored(job)
+        assert moved.last_progress_at is not None
+        assert moved.last_progress_at > hung.heartbeat_at
+        assert not moved.is_stuck
+        eventually(lambda: stored(job).is_stuck)
+    assert not stored(job).is_stuck
+    tracker.close()

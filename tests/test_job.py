@@ -25,6 +25,7 @@ from job_progress import (
     current_progress,
     tracked,
 )
+from job_progress.run import Run
 from job_progress.task import QueueTask, queue_task
 from job_progress.testing import frozen_clock
 from tests.observed_store import ObservedStore
@@ -547,7 +548,7 @@ def test_what_died_while_being_cancelled_is_found_cancelled() -> None:
         job = Job(f"dead.{look}", cancellable=True)
         with frozen_clock() as clock:
             run = job.begin("7")
-            assert run is not None
+            assert isinstance(run, Run)
             job.cancel("7")
             clock.tick(31)
             seen = {
@@ -616,7 +617,7 @@ async def test_a_task_cancelled_while_its_run_begins_leaves_none_alive(outcome: 
     state = job.get("7")
     assert state is not None
     assert state.is_failed == (outcome == "begun")
-    if other is not None:
+    if isinstance(other, Run):
         other.finish(None)
     job.tracker.close()
 

@@ -18,6 +18,7 @@ from msgspec import structs
 from job_progress import Job, JobAlreadyProcessing, JobState, Progress, Tracker
 from job_progress import reporter as reporter_module
 from job_progress.errors import JobCancelled
+from job_progress.run import Run
 from job_progress.stores.memory import MemoryStore
 from tests.observed_store import ObservedStore
 from tests.stores.changes import forget
@@ -97,7 +98,7 @@ def test_reports_are_throttled_and_the_newest_wins(job: Job, store: ObservedStor
 def test_a_tick_is_one_round_trip_for_all_runs(tracker: Tracker, store: ObservedStore) -> None:
     """A hundred runs that report are one swap of a hundred changes."""
     jobs = [Job(f"job.{number}", tracker=tracker) for number in range(100)]
-    runs = [run for job in jobs if (run := job.begin("7")) is not None]
+    runs = [run for job in jobs if isinstance(run := job.begin("7"), Run)]
     for run in runs:
         run.quiet = False  # as if they were reporting already
         run.position = 0.5
@@ -348,7 +349,7 @@ def test_a_late_start_leaves_another_run_alone(job: Job, tracker: Tracker, store
         first.update(0.3).flush()
         store.away = True
         second = job.begin("7")
-        assert second is not None
+        assert isinstance(second, Run)
         store.away = False
         eventually(lambda: second.lost)
         Progress(second).update(0.9).flush()
@@ -518,7 +519,7 @@ def test_the_thread_ends_with_its_tracker(store: ObservedStore) -> None:
     """A tracker that is dropped, and not closed, leaves nothing behind once its runs have ended."""
     tracker = Tracker(store, flush_interval=0.01)
     run = Job("dropped", tracker=tracker).begin("7")
-    assert run
+    assert isinstance(run, Run)
     thread = tracker.reporter._thread
     assert thread
     reporter = weakref.ref(tracker.reporter)

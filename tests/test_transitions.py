@@ -63,6 +63,14 @@ SITUATIONS: dict[str, JobState] = {
     "failed": state("failed", token="own", error="first", finished_at=JUST_NOW),
     "cancelled": state("cancelled", token="own", finished_at=JUST_NOW),
     "cancelled before its start": state("cancelled", owes_start=True, finished_at=JUST_NOW),
+    "a task, cancelled before its start": state(
+        "cancelled", owes_start=True, task="task-1", refused=("task-1",), finished_at=JUST_NOW
+    ),
+    "a task, cancelled": state("cancelled", token="own", task="task-1", refused=("task-1",), finished_at=JUST_NOW),
+    "a task, cancelled by 0.1": state("cancelled", owes_start=True, task="task-1", finished_at=JUST_NOW),
+    "locked since a task was cancelled": state("pending", refused=("task-1",)),
+    "another task's run since a task was cancelled": state("processing", task="task-2", refused=("task-1",)),
+    "another task, completed since": state("completed", task="task-2", refused=("task-1",), finished_at=JUST_NOW),
     "another's run": state("processing", token="another"),
     "completed by another": state("completed", token="another"),
     "failed for another": state("failed", token="another"),
@@ -72,6 +80,9 @@ SITUATIONS: dict[str, JobState] = {
     "a task's run": state("processing", token="own", task="task-1", progress=0.4),
     "a task's run, cancelling": state("processing", token="own", task="task-1", cancel_requested_at=JUST_NOW),
     "a task's run, dead": state("processing", token="own", task="task-1", alive=False),
+    "another task's run, dead while cancelling": state(
+        "processing", token="own", task="task-2", alive=False, cancel_requested_at=LONG_AGO
+    ),
     "a task, completed": state("completed", token="own", task="task-1", progress=1.0, finished_at=JUST_NOW),
     "a task, failed": state("failed", token="own", task="task-1", error="first", finished_at=JUST_NOW),
     "another task's run": state("processing", token="own", task="task-2"),
@@ -87,11 +98,13 @@ EVENTS: dict[str, Event] = {
     "task enqueued": Enqueue(TASK),
     "task enqueued, late": Enqueue(TASK, late=True),
     "task starts": Start(TASK, "new"),
+    "task starts once more": Start(TASK, "new", repeat=True),
     "revoke": Revoke(TASK),
     "give up": GiveUp(TASK, "expired"),
     "revoke, not begun": Revoke(TASK, begun=False),
     "give up, not begun": GiveUp(TASK, "expired", begun=False),
     "requeue": Requeue(TASK, "worker lost"),
+    "requeue after its run": Requeue(TASK, "its result cannot be stored", after_run=True),
     "report": Report("own", REPORTED),
     "complete": Complete("own", REPORTED),
     "fail": Fail("own", REPORTED, "second"),
@@ -109,10 +122,18 @@ RUN_EVENTS_TAKEN = {
     "retry": "pending",
     "acknowledge": "cancelled",
 }
-QUEUE_IGNORED = dict.fromkeys(("revoke", "give up", "revoke, not begun", "give up, not begun", "requeue"), SAME)
+QUEUE_IGNORED = dict.fromkeys(
+    ("revoke", "give up", "revoke, not begun", "give up, not begun", "requeue", "requeue after its run"), SAME
+)
 QUEUE_DROPS = {"revoke, not begun": "cancelled", "give up, not begun": "failed"}
-TASK_BEGINS_ANEW = {"task enqueued": "pending", "task enqueued, late": "pending", "task starts": "processing"}
-TASK_LEAVES_ALONE = {"task enqueued": SAME, "task enqueued, late": SAME, "task starts": NO} | QUEUE_IGNORED
+TASK_STARTS = dict.fromkeys(("task starts", "task starts once more"), "processing")
+TASK_REFUSED = dict.fromkeys(("task starts", "task starts once more"), SAME)
+TASK_BEGINS_ANEW = {"task enqueued": "pending", "task enqueued, late": "pending"} | TASK_STARTS
+TASK_LEAVES_ALONE = (
+    {"task enqueued": SAME, "task enqueued, late": SAME}
+    | dict.fromkeys(("task starts", "task starts once more"), NO)
+    | QUEUE_IGNORED
+)
 BEGINS_ANEW = (
     {"lock": "pending", "enqueue": "pending", "start": "processing", "own start again": "processing"}
     | TASK_BEGINS_ANEW
@@ -133,8 +154,9 @@ MAY_BE_TAKEN_OVER = (
 WAITS = (
     RUN_EVENTS_REFUSED
     | {"lock": NO, "enqueue": SAME, "start": "processing", "own start again": "processing"}
-    | {"request": "cancelled", "find dead": SAME, "task starts": "processing"}
-    | {"revoke": "cancelled", "give up": "failed", "requeue": SAME}
+    | {"request": "cancelled", "find dead": SAME}
+    | TASK_STARTS
+    | {"revoke": "cancelled", "give up": "failed", "requeue": "pending", "requeue after its run": "pending"}
     | QUEUE_DROPS
 )
 HAS_COMPLETED = (
@@ -143,7 +165,7 @@ HAS_COMPLETED = (
     | {"fail": "failed", "retry": "pending"}
 )
 HAS_FAILED = HAS_COMPLETED | {"fail": SAME}
-TASKS_OWN = {"revoke": "cancelled", "give up": "failed", "requeue": "pending"}
+TASKS_OWN = {"revoke": "cancelled", "give up": "failed", "requeue": "pending", "requeue after its run": "pending"}
 
 EXPECTED: dict[str, dict[str, str]] = {
     "missing": BEGINS_ANEW | RUN_EVENTS_REFUSED | {"request": NO, "find dead": SAME},
@@ -156,22 +178,45 @@ EXPECTED: dict[str, dict[str, str]] = {
     "cancelling": LEFT_ALONE | RUN_EVENTS_TAKEN | {"request": SAME, "retry": "cancelled"},
     "dead while cancelling": MAY_BE_TAKEN_OVER
     | RUN_EVENTS_TAKEN
-    | {"start": "cancelled", "task starts": "cancelled"}
+    | dict.fromkeys(("start", *TASK_STARTS), "cancelled")
     | {"request": "cancelled", "find dead": "cancelled", "retry": "cancelled"},
     "completed": HAS_COMPLETED,
     "failed": HAS_FAILED,
     "cancelled": HAS_COMPLETED | {"request": SAME},
     "cancelled before its start": BEGINS_ANEW
     | RUN_EVENTS_REFUSED
-    | {"start": "cancelled", "own start again": "cancelled", "task starts": "cancelled"}
+    | dict.fromkeys(("start", "own start again", *TASK_STARTS), "cancelled")
+    | dict.fromkeys(("enqueue", "task enqueued", "task enqueued, late"), "cancelled")
     | {"request": SAME, "find dead": SAME, "revoke": "cancelled", "give up": "cancelled"}
     | dict.fromkeys(QUEUE_DROPS, "cancelled"),
+    "a task, cancelled before its start": BEGINS_ANEW
+    | RUN_EVENTS_REFUSED
+    | dict.fromkeys(TASK_STARTS, "cancelled")
+    | {"task enqueued, late": SAME, "request": SAME, "find dead": SAME, "revoke": "cancelled", "give up": "cancelled"}
+    | dict.fromkeys(QUEUE_DROPS, "cancelled"),
+    "a task, cancelled": HAS_COMPLETED | TASK_REFUSED | {"task enqueued, late": SAME, "request": SAME},
+    "a task, cancelled by 0.1": BEGINS_ANEW
+    | RUN_EVENTS_REFUSED
+    | dict.fromkeys(TASK_STARTS, "cancelled")
+    | {"task enqueued, late": SAME, "request": SAME, "find dead": SAME, "revoke": "cancelled", "give up": "cancelled"}
+    | dict.fromkeys(QUEUE_DROPS, "cancelled"),
+    "locked since a task was cancelled": WAITS
+    | TASK_REFUSED
+    | {"task enqueued": "pending", "task enqueued, late": "pending"},
+    "another task's run since a task was cancelled": LEFT_ALONE
+    | RUN_EVENTS_REFUSED
+    | TASK_REFUSED
+    | {"request": "processing", "own start again": NO},
+    "another task, completed since": BEGINS_ANEW
+    | RUN_EVENTS_REFUSED
+    | TASK_REFUSED
+    | {"task enqueued, late": SAME, "request": NO, "find dead": SAME},
     "another's run": LEFT_ALONE | RUN_EVENTS_REFUSED | {"request": "processing", "own start again": NO},
     "completed by another": BEGINS_ANEW | RUN_EVENTS_REFUSED | {"request": NO, "find dead": SAME},
     "failed for another": BEGINS_ANEW | RUN_EVENTS_REFUSED | {"request": NO, "find dead": SAME},
     "cancelled for another": BEGINS_ANEW | RUN_EVENTS_REFUSED | {"request": SAME, "find dead": SAME},
     "a task, waiting": WAITS | {"task enqueued": SAME, "task enqueued, late": SAME},
-    "another task, waiting": WAITS | {"task enqueued": SAME, "task enqueued, late": SAME} | QUEUE_IGNORED,
+    "another task, waiting": WAITS | {"task enqueued": "pending", "task enqueued, late": "pending"} | QUEUE_IGNORED,
     "a task's run": LEFT_ALONE | RUN_EVENTS_TAKEN | {"request": "processing"} | TASKS_OWN,
     "a task's run, cancelling": LEFT_ALONE
     | RUN_EVENTS_TAKEN
@@ -182,8 +227,14 @@ EXPECTED: dict[str, dict[str, str]] = {
     | {"request": "cancelled", "find dead": SAME, "task enqueued, late": SAME}
     | TASKS_OWN
     | QUEUE_DROPS,
-    "a task, completed": HAS_COMPLETED | {"task enqueued, late": SAME},
-    "a task, failed": HAS_FAILED | {"task enqueued, late": SAME, "revoke": "cancelled"},
+    "another task's run, dead while cancelling": MAY_BE_TAKEN_OVER
+    | RUN_EVENTS_TAKEN
+    | {"start": "processing", "request": "cancelled", "find dead": "cancelled", "retry": "cancelled"},
+    "a task, completed": HAS_COMPLETED
+    | {"task enqueued, late": SAME, "task starts": SAME}
+    | {"give up": "failed", "requeue after its run": "pending"},
+    "a task, failed": HAS_FAILED
+    | {"task enqueued, late": SAME, "revoke": "cancelled", "requeue": "pending", "requeue after its run": "pending"},
     "another task's run": LEFT_ALONE | RUN_EVENTS_TAKEN | {"request": "processing"},
 }
 

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Awaitable, Iterator
 from contextlib import AbstractContextManager, asynccontextmanager, contextmanager
 from contextvars import ContextVar
 from threading import current_thread, main_thread
+from typing import Any
 
 from job_progress.once import warn_once
 from job_progress.progress import Progress
 from job_progress.run import Run
 from job_progress.state import JobState, JobStatus, Settings
-from job_progress.task import NO_TASK, current_task, held, queue_task
+from job_progress.task import NO_TASK, QueueTask, current_task, held, queue_task
 from job_progress.threads import to_the_end
 
 _current: ContextVar[Progress | None] = ContextVar("job_progress_current", default=None)
@@ -70,6 +71,20 @@ async def arunning(run: Run) -> AsyncIterator[Progress]:
             raise
     else:
         await to_the_end(run.finish, run.failure)
+
+
+def end_unrun(task: QueueTask, begun: Run | JobState) -> Any:
+    """End *task* the queue's way: its run was cancelled, or has not begun, as it was cancelled, or done, before."""
+    if isinstance(begun, JobState) and begun.is_completed and begun.task == task.known_as(begun.id):
+        task.delivery.said = JobStatus.COMPLETED
+        return task.end_done(begun)
+    task.delivery.said = JobStatus.CANCELLED
+    return task.end_cancelled()
+
+
+async def awaited(result: Any) -> Any:
+    """*result*, or what it gives if it is to be awaited."""
+    return await result if isinstance(result, Awaitable) else result
 
 
 def detached() -> Progress:

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from functools import wraps
 from typing import Any, Concatenate, ParamSpec, Protocol, TypeVar, overload
 
 from job_progress.calls import chooser, nobody, task_id
 from job_progress.claims import claim, default_name
-from job_progress.current import arunning, running
+from job_progress.current import arunning, awaited, end_unrun, running
 from job_progress.job import Job
-from job_progress.task import current_task
+from job_progress.run import Run
 from job_progress.tracker import Tracker
 
 P = ParamSpec("P")
@@ -130,30 +130,29 @@ def tracked(
 
         @wraps(function)
         def run_tracked(*args: Any, **kwargs: Any) -> Any:
-            task = current_task()
-            run = job.begin(*job.called(*args, **kwargs))
-            if run is not None:
-                with running(run):
-                    result = function(*args, **kwargs)
-                    run.failure = task.failure_in(result)
-                    if store_result and result is not None and run.failure is None:
-                        run.hand_out_returned(result)
-                    return result
-            return task.end_cancelled()
+            with job.taken_up() as task:
+                run = job.begin(*job.called(*args, **kwargs))
+                if isinstance(run, Run):
+                    with running(run):
+                        result = function(*args, **kwargs)
+                        run.failure = task.failure_in(result)
+                        if store_result and result is not None and run.failure is None:
+                            run.hand_out_returned(result)
+                        return result
+                return end_unrun(task, run)
 
         @wraps(function)
         async def arun_tracked(*args: Any, **kwargs: Any) -> Any:
-            task = current_task()
-            run = await job.abegin(*job.called(*args, **kwargs))
-            if run is not None:
-                async with arunning(run):
-                    result = await function(*args, **kwargs)
-                    run.failure = task.failure_in(result)
-                    if store_result and result is not None and run.failure is None:
-                        run.hand_out_returned(result)
-                    return result
-            ended = task.end_cancelled()
-            return await ended if isinstance(ended, Awaitable) else ended
+            with job.taken_up() as task:
+                run = await job.abegin(*job.called(*args, **kwargs))
+                if isinstance(run, Run):
+                    async with arunning(run):
+                        result = await function(*args, **kwargs)
+                        run.failure = task.failure_in(result)
+                        if store_result and result is not None and run.failure is None:
+                            run.hand_out_returned(result)
+                        return result
+                return await awaited(end_unrun(task, run))
 
         wrapper: Any = arun_tracked if iscoroutinefunction(function) else run_tracked
         # Some queues look at the code object, past what wraps() sets, unless they find this; others look for

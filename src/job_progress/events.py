@@ -6,6 +6,7 @@ job's settings, and the queue's task, make of it. Those of a run carry its token
 
 from __future__ import annotations
 
+from datetime import datetime
 from typing import Any
 
 from msgspec import Struct
@@ -48,17 +49,18 @@ class Lock(Struct, frozen=True):
 
 
 class Enqueue(Struct, frozen=True):
-    """A queue is about to get a task for this id; or has got it, and says so *late*, when a worker may have run it."""
+    """A queue is about to get a task for this id; or has got it already (*late*), so that a worker may have run it."""
 
     blank: JobState
     late: bool = False
 
 
 class Start(Struct, frozen=True):
-    """A worker begins a run."""
+    """A worker begins a run; a *repeat*, if this delivery of its task has run it before."""
 
     blank: JobState
     token: str
+    repeat: bool = False
 
 
 class RequestCancel(Struct, frozen=True):
@@ -66,31 +68,33 @@ class RequestCancel(Struct, frozen=True):
 
 
 class Revoke(Struct, frozen=True):
-    """The queue was told not to run, or to stop, this task, and says that it did so.
+    """The queue was told not to run, or to stop, this task, and did so; or it will not run it, for a *reason*.
 
     If it had not *begun*, another delivery of it may be running.
     """
 
     blank: JobState
     begun: bool = True
+    reason: str | None = None
 
 
 class GiveUp(Struct, frozen=True):
-    """The queue says that this task will not run (any more), and why: it expired, was killed, its worker died.
+    """The queue says that this task has failed for good, and why: it expired, was killed, failed after its function.
 
-    If it had not *begun*, another delivery of it may be running.
+    If it had not *begun*, another delivery of it may be running. Without an *error* the state keeps its own.
     """
 
     blank: JobState
-    error: str
+    error: str | None
     begun: bool = True
 
 
 class Requeue(Struct, frozen=True):
-    """The queue says that the worker of this task has died, and why, and that the task is delivered again."""
+    """The queue says that it will run this task again, and why: its worker died, or it failed *after its run*."""
 
     blank: JobState
     error: str
+    after_run: bool = False
 
 
 class FindDead(Struct, frozen=True):
@@ -120,11 +124,12 @@ class Fail(Struct, frozen=True):
 
 
 class Retry(Struct, frozen=True):
-    """The run ended with an error, and the queue will run the job again."""
+    """The run ended, and the queue will run the job again, at *due* if it says when; without an *error*: goes on."""
 
     token: str
     reported: Reported
-    error: str
+    error: str | None
+    due: datetime | None = None
 
 
 class Acknowledge(Struct, frozen=True):

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Collection, Generator, Iterator
 from contextlib import AbstractAsyncContextManager, AbstractContextManager, asynccontextmanager, contextmanager
 from datetime import timedelta
+from time import monotonic, sleep
 from typing import Any
 from uuid import UUID
 
@@ -14,17 +16,21 @@ from job_progress.calls import nobody, task_id
 from job_progress.current import arunning, running
 from job_progress.default import default_tracker
 from job_progress.encoding import plain
-from job_progress.errors import JobCancelled
+from job_progress.errors import JobAlreadyProcessing, JobCancelled, StoreUnavailable
 from job_progress.events import Enqueue
 from job_progress.names import check_id, check_name
 from job_progress.progress import Progress
 from job_progress.run import Run
 from job_progress.state import JobState
-from job_progress.task import current_task
+from job_progress.task import QueueTask, current_task
 from job_progress.threads import in_thread, to_the_end
 from job_progress.tracker import States, Status, Tracker, check_positive
 
+logger = logging.getLogger("job_progress")
+
 Id = str | int | UUID
+LONGEST_PAUSE = 1.0
+"""Seconds between two looks of a second delivery whether the first is over."""
 
 
 class Job:
@@ -187,30 +193,48 @@ class Job:
         """The id and the owner of the execution that a call with these arguments is. No I/O."""
         return self._id_of(*args, **kwargs), self._owner_of(*args, **kwargs)
 
-    def begin(self, id: Id, owner: str | None = None) -> Run | None:
+    def taken_up(self) -> AbstractContextManager[QueueTask]:
+        """Inside, what a call of this job is to the queue whose task is running here: that task, or a part of it."""
+        task = current_task()
+        if task.delivery.is_running:  # called beside the run, as by `asyncio.gather`
+            return QueueTask().taken_up()
+        if task.function is not None and (own := Job.behind(task.function)) is not self:
+            return (task.of_inner_call() if own is None else QueueTask()).taken_up()
+        return task.taken_up()
+
+    def begin(self, id: Id, owner: str | None = None) -> Run | JobState:
         """Start a run that somebody else ends; see `Tracker.begin`. For wrappers: users want `start`.
 
+        A second delivery of a queue's task waits while the run of the first is alive.
         *owner* is whom it belongs to, unless that was said when the id became pending.
         """
-        return self.tracker.begin(self.blank_of_task(id, owner))
+        deliveries = _Deliveries(self, id, owner)
+        while (begun := deliveries.try_to_begin()) is None:
+            sleep(deliveries.pause)
+        return begun
 
     def blank_of_task(self, id: Id, owner: str | None = None) -> JobState:
         """What the running queue's task makes of *id* to begin with. For events; no I/O."""
-        blank, task = self._blank(id, owner), current_task().id
-        return blank if task is None else structs.replace(blank, task="" if task == blank.id else task)
+        blank = self._blank(id, owner)
+        return structs.replace(blank, task=current_task().known_as(blank.id))
 
-    async def abegin(self, id: Id, owner: str | None = None) -> Run | None:
+    async def abegin(self, id: Id, owner: str | None = None) -> Run | JobState:
         """`begin`, without blocking the event loop. If cancelled meanwhile, what has begun is ended."""
         from asyncio import CancelledError
+        from asyncio import sleep as asleep
 
-        begun: list[Run | None] = []
+        deliveries = _Deliveries(self, id, owner)
+        begun: list[Run | JobState | None] = []
         try:
-            await to_the_end(lambda: begun.append(self.begin(id, owner)))
+            await to_the_end(lambda: begun.append(deliveries.try_to_begin()))
+            while begun[-1] is None:
+                await asleep(deliveries.pause)
+                await to_the_end(lambda: begun.append(deliveries.try_to_begin()))
         except CancelledError as cancelled:
-            if begun and begun[0] is not None:
-                await to_the_end(begun[0].finish, cancelled)
+            if begun and isinstance(begun[-1], Run):
+                await to_the_end(begun[-1].finish, cancelled)
             raise
-        return begun[0]
+        return begun[-1]
 
     def start(self, id: Id) -> AbstractContextManager[Progress]:
         """Run the body of a `with` as this job, by hand and here: it gets the run's `Progress`.
@@ -220,7 +244,7 @@ class Job:
         the beginning (two if the id was pending) and one at the end.
 
         Raises:
-            JobAlreadyProcessing: On entering: another run of *id* is alive.
+            JobAlreadyProcessing: On entering: another run of *id* is alive, or this task of a queue has completed it.
             JobCancelled: On entering: *id* was cancelled while it was pending.
             ValueError, TypeError: *id* is none that an execution can have.
         """
@@ -228,7 +252,7 @@ class Job:
 
     @contextmanager
     def _start(self, id: str) -> Iterator[Progress]:
-        with running(self._begun(id, self.begin(id))) as progress:
+        with self.taken_up(), running(self._begun(self.begin(id))) as progress:
             yield progress
 
     def astart(self, id: Id) -> AbstractAsyncContextManager[Progress]:
@@ -237,13 +261,16 @@ class Job:
 
     @asynccontextmanager
     async def _astart(self, id: str) -> AsyncIterator[Progress]:
-        async with arunning(self._begun(id, await self.abegin(id))) as progress:
-            yield progress
+        with self.taken_up():
+            async with arunning(self._begun(await self.abegin(id))) as progress:
+                yield progress
 
-    def _begun(self, id: str, run: Run | None) -> Run:
-        if run is None:
-            raise JobCancelled(f"{self.name} {id!r} was cancelled before it started")
-        return run
+    def _begun(self, begun: Run | JobState) -> Run:
+        if isinstance(begun, Run):
+            return begun
+        if begun.is_completed:
+            raise JobAlreadyProcessing(f"{self.name} {begun.id!r}: this task of the queue has completed it", begun)
+        raise JobCancelled(f"{self.name} {begun.id!r} was cancelled before it started")
 
     def watch(self, id: Id, timeout: float | None = None) -> Generator[JobState, None, None]:
         """The states of an execution as they come; see `Tracker.watch`."""
@@ -301,6 +328,41 @@ class Job:
                 stuck_after=self._stuck_after,
             ),
         )
+
+
+class _Deliveries:
+    """The running queue's task is delivered: to begin its run, once the run of an earlier delivery is over.
+
+    Attributes:
+        pause: Seconds to wait until the next look.
+    """
+
+    def __init__(self, job: Job, id: Id, owner: str | None) -> None:
+        self._job = job
+        self._blank = job.blank_of_task(id, owner)
+        self._task = current_task()
+        self._alive_until: float | None = None
+        self.pause = 0.025
+
+    def try_to_begin(self) -> Run | JobState | None:
+        """The run, or why there is none (see `Tracker.begin`); `None` as long as an earlier delivery's is alive.
+
+        While the store is away nobody knows that, so the run does not begin before the other counts as dead.
+        """
+        waits = self._alive_until is not None and monotonic() < self._alive_until
+        try:
+            return self._job.tracker.begin(self._blank, self._task, needs_store=waits)
+        except JobAlreadyProcessing as error:
+            state = error.state
+            if state is None or self._blank.task is None or state.task != self._blank.task:
+                raise
+            if self._alive_until is None:
+                logger.warning("%s; this is another delivery of the same task, which waits", error)
+            self._alive_until = monotonic() + state.settings.stalled_after
+        except StoreUnavailable:
+            pass
+        self.pause = min(2 * self.pause, LONGEST_PAUSE)
+        return None
 
 
 _WRAPPED = ("__wrapped__", "func", "fn", "original_func", "run", "coroutine")

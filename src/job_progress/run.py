@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable
 from contextlib import suppress
-from datetime import datetime
+from datetime import datetime, timedelta
 from math import inf
 from threading import Lock
 from time import monotonic
@@ -21,7 +21,7 @@ from job_progress.events import Acknowledge, Complete, Fail, Report, Reported, R
 from job_progress.once import warn_once
 from job_progress.pace import Pace
 from job_progress.pools import in_pool
-from job_progress.state import JobState, Source, microseconds
+from job_progress.state import JobState, JobStatus, Source, microseconds
 from job_progress.stores.contract import Record
 from job_progress.task import current_task
 from job_progress.transitions import Refused, transition
@@ -29,6 +29,7 @@ from job_progress.transitions import Refused, transition
 logger = logging.getLogger("job_progress")
 
 T = TypeVar("T")
+U = TypeVar("U")
 
 
 class Publisher(Protocol):
@@ -347,6 +348,7 @@ class Run:
         """
         try:
             event = self._outcome(error)
+            current_task().delivery.said = _STATUSES[type(event)] if event else self.known.status
             if event is not None:
                 self.end(event)
         finally:
@@ -379,17 +381,21 @@ class Run:
         if isinstance(error, JobCancelled) or self.is_own(error):
             return Acknowledge(self.token, reported)
         task = current_task()
-        if _answer(task.was_cancelled, error):
+        if _answer(task.was_cancelled, error, False):
             return Acknowledge(self.token, reported)
-        will_retry = _answer(task.will_retry, error)
+        will_retry = _answer(task.will_retry, error, False)
         interrupted = not isinstance(error, (Exception, BaseExceptionGroup))
         if interrupted and self.cancel_requested and not will_retry:
             return Acknowledge(self.token, reported)
-        text = explain(_answer(task.shown_error, error) or error)
-        if interrupted:
+        shown = _answer(task.shown_error, error, error)
+        text = None if shown is None else explain(shown)
+        if text is not None and interrupted:
             text = f"interrupted by {text}"
-        how = Retry if will_retry else Fail
-        return how(self.token, reported, text)
+        if will_retry:
+            delay = _answer(task.retry_delay, error, None)
+            due = None if delay is None else clock.now() + timedelta(seconds=max(delay, 0.0))
+            return Retry(self.token, reported, text, due)
+        return Fail(self.token, reported, text or explain(error))
 
     def cancellation(self) -> JobCancelled:
         """What a checkpoint raises."""
@@ -398,10 +404,19 @@ class Run:
         return kind(f"{known.job} {known.id!r} was cancelled", known if known.token == self.token else None)
 
 
-def _answer(question: Callable[[BaseException], T], error: BaseException) -> T | None:
-    """What an integration says of *error*; nothing, if it fails at that."""
+_STATUSES: dict[type[RunEvent], JobStatus] = {
+    Complete: JobStatus.COMPLETED,
+    Fail: JobStatus.FAILED,
+    Retry: JobStatus.PENDING,
+    Acknowledge: JobStatus.CANCELLED,
+    Report: JobStatus.PROCESSING,
+}
+
+
+def _answer(question: Callable[[BaseException], T], error: BaseException, otherwise: U) -> T | U:
+    """What an integration says of *error*, or *otherwise* if it fails at that."""
     try:
         return question(error)
     except Exception:
         logger.exception("an integration of a queue could not tell about %r", error)
-        return None
+        return otherwise

@@ -69,7 +69,7 @@ class Settings(Struct, frozen=True, omit_defaults=True):
         cancellable: `False`: only while pending; `True`: until it ends; a number from 0 to 1:
             while the progress has never reached it.
         ttl: Seconds the store remembers a finished state.
-        pending_ttl: Seconds it remembers a state that no worker touches.
+        pending_ttl: Seconds it remembers a state that no worker touches, from when its queue task is due.
         stalled_after: Seconds without a sign of life after which a run counts as dead.
         stuck_after: Seconds without progress after which a run that is alive counts as stuck; `None`: never.
     """
@@ -160,8 +160,14 @@ class JobState(Struct, frozen=True, omit_defaults=True, kw_only=True, dict=True)
     """Seconds for which the run had been silent when somebody else wrote this."""
     point_of_no_return: bool = False
     """Latched once the progress has reached the cancel threshold."""
+    other_tasks: tuple[str, ...] = ()
+    """Further tasks of the queue that were enqueued for this id while it was pending."""
+    refused: tuple[str, ...] = ()
+    """Tasks of the queue that were cancelled: each start of one is refused, however often it is delivered."""
     owes_start: bool = False
-    """Cancelled before it started: the start that is still under way must not run."""
+    """Cancelled before it started, and that start is still to come."""
+    due: datetime | None = None
+    """When the queue will run it, if it is not to run at once."""
     speed: float | None = None
     """Progress per second, by the run's own estimate (`job_progress.pace`)."""
     rate: float | None = None
@@ -296,12 +302,16 @@ class JobState(Struct, frozen=True, omit_defaults=True, kw_only=True, dict=True)
     def lifetime(self) -> float:
         """Seconds for which the store keeps this record unless it is written again.
 
-        A processing state is written with every heartbeat, so a live one never goes away; of
-        one whose worker died the trace is kept as long as that of one that nobody took up.
+        A processing state is written with every heartbeat, so a live one never goes away; one whose worker died
+        is kept as long as one that waits. What waits is kept until `pending_ttl` after it is due, and so is what
+        was cancelled as long as the queue may deliver it (again), for that must be refused.
         """
-        return (
-            self.settings.ttl if self.is_finished else max(self.settings.pending_ttl, 2 * self.settings.stalled_after)
-        )
+        settings = self.settings
+        if self.is_finished and not (self.is_cancelled and (self.owes_start or self.task is not None)):
+            return settings.ttl
+        waits = (self.due - self.updated_at).total_seconds() if self.due and self.updated_at else 0.0
+        lifetime = max(settings.pending_ttl, 2 * settings.stalled_after) + max(waits, 0.0)
+        return max(lifetime, settings.ttl) if self.is_finished else lifetime
 
     @property
     def cursor(self) -> str:

@@ -25,6 +25,7 @@ from job_progress.progress_job import ProgressJob
 from job_progress.run import Run
 from job_progress.state import JobState
 from job_progress.stores.memory import MemoryStore
+from job_progress.task import NO_TASK, QueueTask
 from job_progress.tracker import Tracker
 
 R = TypeVar("R")
@@ -94,8 +95,8 @@ class _ObservingTracker(Tracker):
         self.states: list[JobState] = []
         self._checkpoints_left = cancel_at
 
-    def begin(self, blank: JobState) -> Run | None:
-        run = super().begin(blank)
+    def begin(self, blank: JobState, task: QueueTask = NO_TASK, *, needs_store: bool = False) -> Run | JobState:
+        run = super().begin(blank, task, needs_store=needs_store)
         if isinstance(run, _ObservedRun):
             run.tracker = self
             self.states.append(run.state)

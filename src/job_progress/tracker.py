@@ -23,7 +23,7 @@ from job_progress.reporter import Reporter
 from job_progress.run import Run
 from job_progress.state import USUAL, JobState, JobStatus, Settings, microseconds
 from job_progress.stores import DEFAULT_URL, Query, Record, Store, open_store
-from job_progress.task import current_task
+from job_progress.task import NO_TASK, QueueTask
 from job_progress.threads import in_thread
 from job_progress.transitions import Refused, describe, transition
 from job_progress.watch import Hub, Watcher
@@ -51,7 +51,8 @@ class Tracker:
             the first use. By default `JOB_PROGRESS_STORE`, else a file in the user's cache directory.
         prefix: Keeps the states of several applications in one store apart.
         ttl: Seconds a finished state is remembered.
-        pending_ttl: Seconds a state is remembered that no live run touches.
+        pending_ttl: Seconds a state is remembered that no live run touches, from when its queue task is due: more
+            than the longest that a task may wait in the queue.
         flush_interval: Seconds between two writes of one run's progress.
         heartbeat: Seconds between two signs of life of a run that reports nothing.
         stalled_after: Seconds without a sign of life after which a run counts as dead; at least
@@ -243,7 +244,8 @@ class Tracker:
     def prune(self, job: str | None = None, older_than: float = 0.0) -> int:
         """Forget finished states before their time, and free the space of those that have expired.
 
-        States that run, or that were begun anew meanwhile, are left alone. A round trip for each 1,000 states.
+        States that run, or that were begun anew meanwhile, are left alone, and so are cancelled ones whose queue
+        task is still to come, as it must be refused then. A round trip for each 1,000 states.
 
         Args:
             job: Only of this job.
@@ -261,7 +263,7 @@ class Tracker:
             changes = [
                 structs.replace(change_to(state, self._key_of(state.job, state.id), state.version), lifetime=0.0)
                 for state in states
-                if state.finished_at is not None and state.finished_at <= until
+                if state.finished_at is not None and state.finished_at <= until and not state.owes_start
             ]
             pruned += self.store.swap(changes).count(None)
             after = states[-1]
@@ -313,32 +315,34 @@ class Tracker:
         except Refused:
             return None
 
-    def begin(self, blank: JobState) -> Run | None:
-        """Start a run; `None` if it must not start, as it was cancelled before.
+    def begin(self, blank: JobState, task: QueueTask = NO_TASK, *, needs_store: bool = False) -> Run | JobState:
+        """Start a run, which may be *task*; or the state that says why not: it was cancelled, or is done, before.
 
-        If the store is away the run begins all the same, and the store learns of it later.
+        If the store is away the run begins all the same, unless it *needs* it, and the store learns of it later.
 
         Raises:
             JobAlreadyProcessing: Another run of the id is alive.
+            StoreUnavailable: The run needs a store that does not answer.
         """
-        start = Start(blank, new_token())
-        enqueued = current_task().enqueued
-        guess = None if enqueued is None else waiting_since(blank, enqueued)
+        start = Start(blank, new_token(), task.delivery.said is not None)
+        guess = None if task.enqueued is None else waiting_since(blank, task.enqueued)
         try:
             state, missed = self.apply(blank, start, likely_new=True, guess=guess), None
         except Refused as refusal:
             state = refusal.state
             raise JobAlreadyProcessing(
-                f"{state.job} {state.id!r} is being processed by another run, which gave a sign of life "
+                f"{state.job} {state.id!r} is being processed by another run, whose last heartbeat was "
                 f"{state.silence_at(clock.now()):.1f} s ago; it can be taken over after "
-                f"{state.settings.stalled_after:g} s of silence",
+                f"{state.settings.stalled_after:g} s without one",
                 state.bound_to(self),
             ) from None
         except StoreUnavailable as error:
+            if needs_store:
+                raise
             logger.warning("%s %r starts without its store: %s", blank.job, blank.id, error)
             state, missed = transition(blank, start, clock.now()), start
-        if not state.is_processing:
-            return None
+        if state.token != start.token:
+            return state
         run = self.run_type(
             state,
             key=self._key_of(state.job, state.id),

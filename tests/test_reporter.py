@@ -191,6 +191,7 @@ def test_a_store_that_is_away_costs_the_job_two_log_lines(
             eventually(lambda refused=refused: store.refused > refused)  # type: ignore[misc]
         store.away = False
         eventually(lambda: stored(job).progress == 0.4)
+    eventually(lambda: len(caplog.records) >= 2)  # the reporter's thread writes it after the store has it
     assert [record.getMessage() for record in caplog.records] == [
         "the store is away; what is reported is kept until it is back",
         "this process's memory is back",

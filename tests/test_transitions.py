@@ -292,14 +292,19 @@ def test_a_new_life_keeps_nothing_of_the_old(event: str) -> None:
 
 
 def test_a_start_resets_what_the_last_attempt_left() -> None:
-    """The next attempt counts on, and keeps owner, metadata and creation, but no error, progress or cancel."""
+    """The next attempt counts on, and keeps owner, creation and the lock's metadata, but nothing that was reported."""
+    given = {"file": "old", "by": "ada"}
+    first = transition(structs.replace(SITUATIONS["pending"], attempt=0, meta=given), Start(BLANK, "own"), NOW)
+    noted = transition(transition(first, Report("own", REPORTED), NOW), EVENTS["retry"], NOW)
+    assert noted.meta == {"file": "a.csv", "by": "ada"}
+    assert transition(noted, EVENTS["start"], NOW).meta == given
     waiting = transition(SITUATIONS["processing"], EVENTS["retry"], NOW)
     assert (waiting.status, waiting.error, waiting.attempt, waiting.token) == ("pending", "second", 1, None)
     later = NOW + timedelta(seconds=5)
     again = transition(waiting, EVENTS["start"], later)
     assert (again.attempt, again.started_at, again.heartbeat_at, again.token) == (2, later, later, "new")
     assert (again.error, again.progress, again.completed, again.message, again.speed) == (None, 0.0, None, None, None)
-    assert (again.owner, again.meta, again.created_at) == ("ada", {"file": "a.csv"}, LONG_AGO)
+    assert (again.owner, again.meta, again.created_at) == ("ada", {}, LONG_AGO)
 
 
 def test_a_takeover_counts_the_attempt_and_shuts_the_dead_run_out() -> None:
@@ -359,7 +364,8 @@ def test_a_report_with_nothing_new_is_a_sign_of_life_only() -> None:
 
 def test_a_report_adds_to_the_metadata_that_the_lock_gave() -> None:
     """A run's metadata are merged over what was there."""
-    before = structs.replace(SITUATIONS["processing"], meta={"file": "old", "by": "ada"})
+    given = {"file": "old", "by": "ada"}
+    before = structs.replace(SITUATIONS["processing"], meta=given, given_meta=given)
     assert transition(before, Report("own", REPORTED), NOW).meta == {"file": "a.csv", "by": "ada"}
 
 

@@ -22,6 +22,7 @@ class Reported(Struct, frozen=True, kw_only=True):
     total: int | None = None
     message: str | None = None
     result: Any = None
+    result_omitted: str | None = None
     meta: dict[str, Any] = {}
     point_of_no_return: bool = False
     speed: float | None = None
@@ -36,6 +37,7 @@ class Reported(Struct, frozen=True, kw_only=True):
             and self.message == state.message
             and self.point_of_no_return == state.point_of_no_return
             and self.result == state.result
+            and self.result_omitted == state.result_omitted
             and self.meta.items() <= state.meta.items()
         )
 

@@ -17,7 +17,7 @@ from job_progress import clock
 from job_progress.encoding import MAX_RESULT_BYTES, change_to, state_in
 from job_progress.errors import JobAlreadyProcessing, JobNotCancellable, StoreUnavailable
 from job_progress.events import Event, FindDead, Lock, RequestCancel, Start
-from job_progress.names import check_name, key_of
+from job_progress.names import check_id, check_name, key_of
 from job_progress.outage import Outage
 from job_progress.reporter import Reporter
 from job_progress.run import Run
@@ -148,7 +148,7 @@ class Tracker:
                 Nothing was changed.
             StoreUnavailable: The store does not answer.
         """
-        blank = JobState(job=job, id=check_name(id, "id"))
+        blank = JobState(job=job, id=check_id(id))
         try:
             return self.apply(blank, RequestCancel(), likely_new=False)
         except Refused as refusal:
@@ -360,7 +360,7 @@ class Tracker:
         return self._hub.watching(self._key_of(job, id), notify)
 
     def _key_of(self, job: str, id: str) -> str:
-        key = self._key(check_name(job, "job name"), check_name(id, "id"))
+        key = self._key(check_name(job, "job name"), check_id(id))
         if not isinstance(key, str) or not key:
             raise TypeError(f"key= must make a non-empty string from a job and an id, not {key!r}")
         return key

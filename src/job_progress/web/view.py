@@ -46,7 +46,7 @@ def shown_error(state: JobState, tracker: Tracker) -> str:
 
 def tag_of(state: JobState, actions: Collection[str], kind: str) -> str:
     """An ETag: another one whenever what is shown differs in more than the time that goes by."""
-    marks = f"{kind[0]}{'c' if 'cancel' in actions else ''}{'s' if state.is_stalled else ''}"
+    marks = f"{kind[0]}{'c' if 'cancel' in actions else ''}{'s' if state.is_stalled else 'h' if state.is_stuck else ''}"
     return f'W/"{state.version}{marks}"'
 
 

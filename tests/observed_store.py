@@ -22,6 +22,7 @@ class ObservedStore(MemoryStore):
         self.away = False
         self.broken = False
         self.refused = 0
+        self.refused_in: list[int] = []
         self.before_swap: Callable[[], object] = lambda: None
         self.happened = threading.Event()
 
@@ -51,4 +52,5 @@ class ObservedStore(MemoryStore):
             raise RuntimeError("a defect")
         if self.away:
             self.refused += 1
+            self.refused_in.append(threading.get_ident())
             raise StoreUnavailable("the store is away")

@@ -304,6 +304,97 @@ def test_an_end_that_nobody_takes_is_given_up(
     assert stored(job).is_processing
 
 
+def test_an_outage_is_paid_for_by_its_first_job(
+    job: Job, store: ObservedStore, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Later ones ask the store for nothing themselves, are in it when it is back, and the log tells it once."""
+    monkeypatch.setattr(reporter_module, "SETTLE_WITHIN", 0.1)
+    store.away = True
+    with job.start("first"):
+        pass
+    asked = store.refused_in.count(threading.get_ident())
+    assert asked >= 3  # at the start, at the end, and once more there
+    for number in range(100):
+        with job.start(number) as progress:
+            progress.update(0.5).flush()
+    assert store.refused_in.count(threading.get_ident()) == asked
+    store.away = False
+    eventually(lambda: sum(state.is_completed for state in job.list(limit=200)) == 101)
+    eventually(lambda: len(caplog.records) >= 2)
+    with job.start("later"):
+        pass
+    assert stored(job, "later").is_completed
+    assert [record.getMessage() for record in caplog.records] == [
+        "the store is away; what is reported is kept until it is back",
+        "this process's memory is back",
+    ]
+
+
+def test_of_jobs_that_end_together_one_waits_for_the_store(
+    job: Job, store: ObservedStore, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """And the log tells of the outage once, however many meet it at the same moment."""
+    monkeypatch.setattr(reporter_module, "SETTLE_WITHIN", 1.0)
+    took: list[float] = []
+    ready = threading.Barrier(20)
+
+    def work(number: int) -> None:
+        with job.start(number):
+            ready.wait(10)
+            store.away = True
+            began = monotonic()
+        took.append(monotonic() - began)
+
+    threads = [threading.Thread(target=work, args=(number,)) for number in range(20)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert sum(seconds > 0.4 for seconds in took) == 1
+    assert len(caplog.records) == 1
+    store.away = False
+    eventually(lambda: sum(state.is_completed for state in job.list()) == 20)
+
+
+def test_many_ends_are_published_in_bounded_batches(job: Job, store: ObservedStore) -> None:
+    """After a long outage no round trip is so large that it would take the store long."""
+    store.away = True
+    for number in range(2500):
+        with job.start(number):
+            pass
+    store.swaps.clear()
+    store.away = False
+    eventually(lambda: sum(state.is_completed for state in job.list(limit=3000)) == 2500)
+    assert max(map(len, store.swaps)) <= 1000
+
+
+def test_closing_a_tracker_publishes_what_has_ended(job: Job, tracker: Tracker, store: ObservedStore) -> None:
+    """Whoever closes it waits for a bounded time for a store that comes back."""
+    store.away = True
+    for id in ("first", "second"):
+        with job.start(id):
+            pass
+    threading.Timer(0.5, lambda: setattr(store, "away", False)).start()
+    tracker.close()
+    assert stored(job, "second").is_completed
+
+
+def test_ends_outlive_their_tracker(store: ObservedStore) -> None:
+    """A tracker that is dropped with an end that is still to be published does so before it goes."""
+    tracker = Tracker(store, heartbeat=0.5, stalled_after=5)
+    job = Job("dropped", tracker=tracker)
+    store.away = True
+    for id in ("first", "second"):
+        with job.start(id):
+            pass
+    reporter = weakref.ref(tracker.reporter)
+    del tracker, job
+    gc.collect()
+    store.away = False
+    eventually(lambda: (gc.collect(), reporter() is None)[1])
+    assert sorted(held.status for held, _ in store._held.values()) == ["completed", "completed"]
+
+
 def test_a_flush_that_finds_no_store_does_not_fail_the_job(
     job: Job, store: ObservedStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:

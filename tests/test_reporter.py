@@ -10,6 +10,7 @@ import weakref
 from collections.abc import Iterator
 from datetime import timedelta
 from itertools import pairwise
+from pathlib import Path
 from time import monotonic
 
 import pytest
@@ -580,6 +581,57 @@ def test_a_state_that_changes_at_every_write_is_given_time(
     assert stored(job).is_processing
     store.before_swap = lambda: None
     eventually(lambda: stored(job).is_completed)
+
+
+def test_a_run_that_flushes_all_the_time_is_no_outage(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """Its own writes get ahead of the thread's again and again; that is not logged, and holds up no other run."""
+    tracker = Tracker(f"sqlite:///{tmp_path}/states.db", flush_interval=0.01, heartbeat=0.05)
+    job = Job("flushing", cancellable=True, tracker=tracker)
+    done = threading.Event()
+
+    def flush(id: int) -> None:
+        with job.start(id) as progress:
+            number = 0
+            while not done.is_set():
+                number += 1
+                progress.update(message=str(number)).flush()
+
+    threads = [threading.Thread(target=flush, args=(id,)) for id in range(3)]
+    for thread in threads:
+        thread.start()
+    with job.start("other") as other:
+        for number in range(40):
+            began = monotonic()
+            other.update(message=str(number))
+            eventually(lambda number=number: stored(job, "other").message == str(number), 5)  # type: ignore[misc]
+            assert monotonic() - began < 0.9  # less than a pause after an outage
+    done.set()
+    for thread in threads:
+        thread.join()
+    assert caplog.records == []
+    tracker.close()
+
+
+def test_a_run_that_conflicts_at_every_write_is_no_outage(
+    job: Job, store: ObservedStore, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The thread leaves it to the next tick, and publishes the others in this one."""
+
+    def change() -> None:
+        held, made = store._held["job:7"]
+        store._held["job:7"] = (structs.replace(held, version=held.version + 1), made)
+
+    with job.start("7") as progress, job.start("8") as other:
+        store.before_swap = change
+        progress.update(0.1)
+        for number in range(1, 6):
+            began = monotonic()
+            other.update(number / 10)
+            eventually(lambda number=number: stored(job, "8").progress == number / 10)  # type: ignore[misc]
+            assert monotonic() - began < 0.4  # less than a pause after an outage
+        store.before_swap = lambda: None
+        eventually(lambda: stored(job).progress == 0.1)
+    assert caplog.records == []
 
 
 def test_a_report_while_going_to_rest_is_seen(job: Job) -> None:

@@ -6,6 +6,7 @@ import sys
 from collections.abc import AsyncIterator, Awaitable, Iterator
 from contextlib import AbstractContextManager, asynccontextmanager, contextmanager
 from contextvars import ContextVar
+from functools import partial
 from threading import current_thread, main_thread
 from typing import Any
 
@@ -62,15 +63,22 @@ def running(run: Run) -> Iterator[Progress]:
 
 @asynccontextmanager
 async def arunning(run: Run) -> AsyncIterator[Progress]:
-    """`running`, without blocking the event loop, and with the end published even if cancelled again and again."""
+    """`running`, without blocking the event loop, and with the end published even if cancelled again and again.
+
+    A cancelled task waits for that no longer than a second: see `to_the_end`.
+    """
+    from asyncio import CancelledError
+
     try:
         with _inside(run) as progress:
             yield progress
+    except CancelledError as error:
+        await to_the_end(partial(run.finish, error), error)
     except BaseException as error:
-        if not await to_the_end(run.finish, error):
+        if not await to_the_end(partial(run.finish, error)):
             raise
     else:
-        await to_the_end(run.finish, run.failure)
+        await to_the_end(partial(run.finish, run.failure))
 
 
 def end_unrun(task: QueueTask, begun: Run | JobState) -> Any:

@@ -6,6 +6,7 @@ import logging
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Collection, Generator, Iterator
 from contextlib import AbstractAsyncContextManager, AbstractContextManager, asynccontextmanager, contextmanager
 from datetime import timedelta
+from functools import partial
 from time import monotonic, sleep
 from typing import Any
 from uuid import UUID
@@ -219,22 +220,20 @@ class Job:
         return structs.replace(blank, task=current_task().known_as(blank.id))
 
     async def abegin(self, id: Id, owner: str | None = None) -> Run | JobState:
-        """`begin`, without blocking the event loop. If cancelled meanwhile, what has begun is ended."""
+        """`begin`, without blocking the event loop. If cancelled meanwhile, what has begun, or will, is ended."""
         from asyncio import CancelledError
         from asyncio import sleep as asleep
 
         deliveries = _Deliveries(self, id, owner)
-        begun: list[Run | JobState | None] = []
         try:
-            await to_the_end(lambda: begun.append(deliveries.try_to_begin()))
-            while begun[-1] is None:
+            while (begun := await to_the_end(deliveries.try_to_begin)) is None:
                 await asleep(deliveries.pause)
-                await to_the_end(lambda: begun.append(deliveries.try_to_begin()))
         except CancelledError as cancelled:
-            if begun and isinstance(begun[-1], Run):
-                await to_the_end(begun[-1].finish, cancelled)
+            run = deliveries.leave(cancelled)
+            if run is not None:
+                await to_the_end(partial(run.finish, cancelled), cancelled)
             raise
-        return begun[-1]
+        return begun
 
     def start(self, id: Id) -> AbstractContextManager[Progress]:
         """Run the body of a `with` as this job, by hand and here: it gets the run's `Progress`.
@@ -342,13 +341,28 @@ class _Deliveries:
         self._blank = job.blank_of_task(id, owner)
         self._task = current_task()
         self._alive_until: float | None = None
+        self._first: list[Run | BaseException] = []
         self.pause = 0.025
+
+    def leave(self, why: BaseException) -> Run | None:
+        """Nobody waits any more: the run that has begun, for the caller to end. One that begins later ends at once."""
+        self._first.append(why)
+        first = self._first[0]
+        return first if isinstance(first, Run) else None
 
     def try_to_begin(self) -> Run | JobState | None:
         """The run, or why there is none (see `Tracker.begin`); `None` as long as an earlier delivery's is alive.
 
         While the store is away nobody knows that, so the run does not begin before the other counts as dead.
         """
+        begun = self._try_to_begin()
+        if isinstance(begun, Run):
+            self._first.append(begun)
+            if isinstance(left := self._first[0], BaseException):
+                begun.finish(left)
+        return begun
+
+    def _try_to_begin(self) -> Run | JobState | None:
         waits = self._alive_until is not None and monotonic() < self._alive_until
         try:
             return self._job.tracker.begin(self._blank, self._task, needs_store=waits)

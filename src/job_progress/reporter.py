@@ -21,6 +21,7 @@ from job_progress.reentrant import Wake
 from job_progress.run import Run
 from job_progress.state import JobState
 from job_progress.stores.contract import Change, Store
+from job_progress.threads import RUNS
 
 logger = logging.getLogger("job_progress")
 
@@ -293,6 +294,8 @@ _owing: set[Reporter] = set()
 def publish_all_ends() -> None:
     """Publish what has ended, before the process does, if a bounded time allows."""
     deadline = monotonic() + SETTLE_WITHIN
+    while RUNS.are_busy and monotonic() < deadline:
+        sleep(0.02)
     for reporter in list(_owing):
         lost = reporter.publish_ends(deadline)
         _owing.discard(reporter)

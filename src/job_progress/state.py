@@ -10,6 +10,7 @@ from typing import Any, Protocol
 from msgspec import Struct, field, structs, to_builtins
 
 from job_progress import clock
+from job_progress.threads import in_thread
 
 
 class JobStatus(StrEnum):
@@ -342,9 +343,7 @@ class JobState(Struct, frozen=True, omit_defaults=True, kw_only=True, dict=True)
 
     async def arefresh(self) -> JobState:
         """`refresh`, without blocking the event loop."""
-        from asyncio import to_thread
-
-        return await to_thread(self.refresh)
+        return await in_thread(self.refresh)
 
     def cancel(self) -> JobState:
         """Ask to cancel this execution; see `Job.cancel`. Returns the new snapshot."""
@@ -352,9 +351,7 @@ class JobState(Struct, frozen=True, omit_defaults=True, kw_only=True, dict=True)
 
     async def acancel(self) -> JobState:
         """`cancel`, without blocking the event loop."""
-        from asyncio import to_thread
-
-        return await to_thread(self.cancel)
+        return await in_thread(self.cancel)
 
     def to_dict(self) -> dict[str, Any]:
         """Plain JSON values: the stable format that the web and the command line show.

@@ -12,6 +12,7 @@ from job_progress.fork import reset_in_children
 from job_progress.outage import Outage
 from job_progress.state import JobState
 from job_progress.stores.contract import Store, Subscription
+from job_progress.threads import in_thread
 
 MAX_TIMEOUT = 1e6
 """Seconds that stand for ever: more is too much for some systems."""
@@ -131,7 +132,7 @@ class Hub:
                 loop.call_soon_threadsafe(changed.set)
 
         with self.watching(key, notify) as watcher:
-            await asyncio.to_thread(self._begin, watcher, key)
+            await in_thread(self._begin, watcher, key)
             seen: JobState | None = None
             while seen is None or not seen.is_finished:
                 changed.clear()

@@ -117,7 +117,12 @@ def be_full(engine: Engine, request: pytest.FixtureRequest) -> Callable[[], obje
             return not clients[0].execute(f"SELECT pg_terminate_backend(pid, 5000) {ours}").fetchall()
 
     eventually(fill)
-    return lambda: [client.close() for client in clients]
+
+    def leave() -> None:
+        for client in clients:
+            client.close()
+
+    return leave
 
 
 @pytest.mark.parametrize(

@@ -32,6 +32,7 @@ from job_progress.job import Job
 from job_progress.names import check_id
 from job_progress.queues.lifecycle import enqueued, given_up, revoked
 from job_progress.task import QueueTask, queue_task
+from job_progress.threads import RUNS
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -157,7 +158,7 @@ def _aend_cancelled() -> None:
 def _done_task(waiting: list[_Call], task: asyncio.Task[Any]) -> None:
     """Tell of a task that was cancelled before it began, as nobody else has."""
     if waiting:
-        task.get_loop().run_in_executor(None, _tell_dropped, waiting.pop())
+        RUNS.begin(_tell_dropped, waiting.pop())
 
 
 def _tell_dropped(call: _Call) -> None:

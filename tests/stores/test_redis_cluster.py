@@ -180,6 +180,34 @@ def test_there_is_one_subscription_per_node(store: Store, shared_cluster: Valkey
     assert eventually(lambda: sum(subscriptions(shared_cluster)) == 0)
 
 
+def test_an_idle_subscription_outlives_the_timeout_of_its_socket(store: Store, shared_cluster: ValkeyCluster) -> None:
+    """While there is no news it keeps its connection, and then tells of the next."""
+    own = open_store(f"{shared_cluster.url}/?socket_timeout=0.5&client_name=idle", "test")
+    told: list[str] = []
+    subscription = own.subscribe(told.append)
+    assert subscription
+    subscription.follow("key")
+
+    def connections() -> dict[str, int]:
+        """The age of each in seconds."""
+        found = {}
+        for node in shared_cluster.nodes:
+            with node.client() as client:
+                found |= {
+                    one["id"]: int(one["age"]) for one in client.client_list(_type="pubsub") if one["name"] == "idle"
+                }
+        return found
+
+    [(connection, age)] = eventually(connections).items()
+    eventually(lambda: connections().get(connection, age + 2) >= age + 2)
+    assert list(connections()) == [connection]
+    told.clear()
+    put(store, change("key"))
+    assert eventually(lambda: "key" in told)
+    subscription.close()
+    own.close()
+
+
 def test_a_subscription_moves_with_its_slot(tmp_path: Path) -> None:
     """When another node takes over a slot, its keys are followed there."""
     with ValkeyCluster(tmp_path) as cluster:

@@ -148,10 +148,21 @@ def test_a_terminal_that_is_closed_cancels_all_jobs(command: Command, tracker: T
     """Nobody sees how it ends; nothing is left of it all the same."""
     demo = command.start("demo", SLOW, columns=100, TMPDIR=temporary)
     processing(tracker)
-    demo.hang_up()
+    demo.close_terminal()
+    demo.signal(signal.SIGHUP)
     assert demo.process.wait(30) == 130
     assert {str(state.status) for state in states(tracker)} == {"completed", "cancelled"}
     assert states(tracker)[-1].is_cancelled
+    all_gone(demo)
+
+
+def test_a_closed_terminal_that_nobody_tells_of_is_no_error(command: Command, tracker: Tracker, temporary: str) -> None:
+    """The signal comes later than the first word to the terminal fails, or never: until then, the demo goes on."""
+    demo = command.start("demo", SMALL, columns=100, TMPDIR=temporary)
+    demo.prints("another terminal")
+    demo.close_terminal()
+    assert demo.process.wait(60) == 0
+    assert all(state.is_completed for state in states(tracker))
     all_gone(demo)
 
 

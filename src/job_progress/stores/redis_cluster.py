@@ -182,6 +182,10 @@ class ClusterSubscription:
         self._closed = True
         self._other_keys.set()
 
+    def _tell(self, key: str) -> None:
+        if key in self._keys and not self._closed:  # the part that still listens learns so later
+            self._changed(key)
+
     def _work(self) -> None:
         while not self._closed:
             try:
@@ -200,7 +204,7 @@ class ClusterSubscription:
                 self._parts[node].unfollow(key)
         for node in set(nodes.values()) - set(self._parts):
             connect = partial(self._store.listen_to, node)
-            self._parts[node] = RedisSubscription(connect, self._store.channel_of, self._changed, sharded=True)
+            self._parts[node] = RedisSubscription(connect, self._store.channel_of, self._tell, sharded=True)
         for key, node in nodes.items():
             if before.get(key) != node:
                 self._parts[node].follow(key)

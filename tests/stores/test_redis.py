@@ -395,6 +395,35 @@ def test_an_idle_subscription_outlives_the_timeout_of_its_socket(
     own.close()
 
 
+def test_a_subscription_outlives_the_closing_of_its_connections(
+    shared_valkey: ValkeyServer, store: Store, client: redis.Redis
+) -> None:
+    """Whatever the client raises whose connection is closed while it reads: a new one is made, and pushes come."""
+    own = redis.Redis(port=shared_valkey.port)
+    own_store = RedisStore(own, "test")
+    told: list[str] = []
+    subscription = own_store.subscribe(told.append)
+    assert subscription
+    subscription.follow("key")
+    eventually(lambda: told)
+    until = time.monotonic() + 2
+    with ThreadPoolExecutor(1) as other:
+        publishing = other.submit(lambda: _publish(client, own_store.channel_of("key"), until))
+        while not publishing.done():
+            own.connection_pool.disconnect()
+        publishing.result()
+    told.clear()
+    put(store, change("key"))
+    assert eventually(lambda: told)
+    subscription.close()
+    own.close()
+
+
+def _publish(client: redis.Redis, channel: str, until: float) -> None:
+    while time.monotonic() < until:
+        client.publish(channel, "")
+
+
 def test_a_subscription_outlives_the_server(valkey: ValkeyServer) -> None:
     """When the server is there again, all that is followed counts as changed, and further changes are pushed."""
     store = open_store(valkey.url, "test")

@@ -190,7 +190,7 @@ def test_an_idle_subscription_outlives_the_timeout_of_its_socket(store: Store, s
 
     def connections() -> dict[str, int]:
         """The age of each in seconds."""
-        found = {}
+        found: dict[str, int] = {}
         for node in shared_cluster.nodes:
             with node.client() as client:
                 found |= {

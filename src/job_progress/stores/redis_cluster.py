@@ -190,7 +190,7 @@ class ClusterSubscription:
         while not self._closed:
             try:
                 self._follow_on(self._store.nodes_of(list(self._keys)))
-            except (RedisError, RedisClusterException, OSError) as error:
+            except Exception as error:  # noqa: BLE001 - as in the subscription to one of them
                 logger.debug("the nodes of the cluster are unknown: %s", error)
             self._other_keys.wait(LOOK_EVERY)
             self._other_keys.clear()

@@ -19,7 +19,7 @@ from redis.backoff import ConstantBackoff
 from redis.client import PubSub
 from redis.cluster import ClusterNode
 from redis.connection import parse_url
-from redis.exceptions import ClusterDownError, RedisClusterException, RedisError, ResponseError
+from redis.exceptions import ClusterDownError, RedisError, ResponseError
 from redis.retry import Retry
 
 from job_progress.errors import StoreUnavailable

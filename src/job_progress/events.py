@@ -40,6 +40,13 @@ class Reported(Struct, frozen=True, kw_only=True):
         )
 
 
+class Explanation(Struct, frozen=True):
+    """Why something failed: all of it, and what everybody may see who may see the job. `encoding.explain` makes it."""
+
+    text: str
+    for_viewers: str
+
+
 class Lock(Struct, frozen=True):
     """Somebody wants to be the one who dispatches this id."""
 
@@ -73,7 +80,7 @@ class Revoke(Struct, frozen=True):
 
     blank: JobState
     begun: bool = True
-    reason: str | None = None
+    reason: Explanation | None = None
 
 
 class GiveUp(Struct, frozen=True):
@@ -83,7 +90,7 @@ class GiveUp(Struct, frozen=True):
     """
 
     blank: JobState
-    error: str | None
+    error: Explanation | None
     begun: bool = True
 
 
@@ -91,7 +98,7 @@ class Requeue(Struct, frozen=True):
     """The queue says that it will run this task again, and why: its worker died, or it failed *after its run*."""
 
     blank: JobState
-    error: str
+    error: Explanation
     after_run: bool = False
 
 
@@ -118,7 +125,7 @@ class Fail(Struct, frozen=True):
 
     token: str
     reported: Reported
-    error: str
+    error: Explanation
 
 
 class Retry(Struct, frozen=True):
@@ -126,7 +133,7 @@ class Retry(Struct, frozen=True):
 
     token: str
     reported: Reported
-    error: str | None
+    error: Explanation | None
     due: datetime | None = None
 
 

@@ -42,6 +42,13 @@ class Reported(Struct, frozen=True, kw_only=True):
         )
 
 
+class Explanation(Struct, frozen=True):
+    """Why something failed: all of it, and what everybody may see who may see the job. `encoding.explain` makes it."""
+
+    text: str
+    for_viewers: str
+
+
 class Lock(Struct, frozen=True):
     """Somebody wants to be the one who dispatches this id."""
 
@@ -79,7 +86,7 @@ class Revoke(Struct, frozen=True):
 
     blank: JobState
     begun: bool = True
-    reason: str | None = None
+    reason: Explanation | None = None
 
 
 class GiveUp(Struct, frozen=True):
@@ -89,7 +96,7 @@ class GiveUp(Struct, frozen=True):
     """
 
     blank: JobState
-    error: str | None
+    error: Explanation | None
     begun: bool = True
 
 
@@ -100,7 +107,7 @@ class Requeue(Struct, frozen=True):
     """
 
     blank: JobState
-    error: str
+    error: Explanation
     after_run: bool = False
     begun: bool = True
 
@@ -128,7 +135,7 @@ class Fail(Struct, frozen=True):
 
     token: str
     reported: Reported
-    error: str
+    error: Explanation
 
 
 class Retry(Struct, frozen=True):
@@ -136,7 +143,7 @@ class Retry(Struct, frozen=True):
 
     token: str
     reported: Reported
-    error: str | None
+    error: Explanation | None
     due: datetime | None = None
 
 

@@ -59,7 +59,6 @@ class Tracker:
             twice the heartbeat.
         max_result_bytes: The size that a result, and all metadata of a state, may have as JSON.
         key: Makes the key of a state from its job and id, for ids that are unique across jobs.
-        show_error: Makes what viewers in the web are shown of a state's error; by default its own text.
 
     Raises:
         ValueError: A setting is out of its range, or the URL is wrong.
@@ -79,7 +78,6 @@ class Tracker:
         stalled_after: float = 30.0,
         max_result_bytes: int = MAX_RESULT_BYTES,
         key: Callable[[str, str], str] = key_of,
-        show_error: Callable[[JobState], str] | None = None,
     ) -> None:
         for name, value in (
             ("ttl", ttl),
@@ -106,7 +104,6 @@ class Tracker:
         self.max_result_bytes = max_result_bytes
         self.claimed: dict[str, tuple[str, str]] = {}  # the names of its jobs, and who bears them
         self._warned: set[str] = set()  # jobs
-        self.show_error = show_error
         self._key = key
         outage = Outage(self.store)
         self.reporter = Reporter(self.store, flush_interval, heartbeat, outage)

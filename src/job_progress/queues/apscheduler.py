@@ -102,7 +102,7 @@ class _Watched:
         try:
             self._submit(schedule, _Firings(schedule.id, due))
         except BaseException as error:  # too many run already, for one
-            self._give_up(schedule.id, due, str(error))
+            self._give_up(schedule.id, due, error)
             raise
 
     def success(self, id: str, events: Sequence[Any]) -> None:

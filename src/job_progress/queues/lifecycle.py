@@ -19,7 +19,7 @@ from msgspec.structs import replace
 from job_progress import clock
 from job_progress.encoding import explain
 from job_progress.errors import JobAlreadyProcessing, StoreUnavailable
-from job_progress.events import Enqueue, GiveUp, Requeue, Revoke
+from job_progress.events import Enqueue, Explanation, GiveUp, Requeue, Revoke
 from job_progress.job import Job
 from job_progress.state import JobState, JobStatus
 from job_progress.task import Delivery, QueueTask, queue_task
@@ -82,7 +82,8 @@ def revoked(
     If it had not *begun*, a run of it that is alive is another delivery's, and is left alone. *reason* says why it
     will not run, if it was not asked for: what it was to follow has failed, say. The state shows it as its error.
     """
-    _tell(task, id, args, kwargs, lambda blank: Revoke(blank, begun, reason))
+    why = None if reason is None else explain(reason)
+    _tell(task, id, args, kwargs, lambda blank: Revoke(blank, begun, why))
 
 
 def given_up(
@@ -91,7 +92,7 @@ def given_up(
     args: Sequence[Any] = (),
     kwargs: Mapping[str, Any] | None = None,
     *,
-    error: BaseException | str,
+    error: BaseException | str | Explanation,
     begun: bool = True,
 ) -> None:
     """The queue will not run the task (any more): it has failed. Arguments as for `enqueued`.
@@ -108,7 +109,7 @@ def requeued(
     args: Sequence[Any] = (),
     kwargs: Mapping[str, Any] | None = None,
     *,
-    error: BaseException | str,
+    error: BaseException | str | Explanation,
 ) -> None:
     """The task's worker has died, and the queue will deliver it again: it is pending. Arguments as for `enqueued`.
 
@@ -124,7 +125,7 @@ def ended(
     kwargs: Mapping[str, Any] | None = None,
     *,
     delivery: Delivery,
-    error: BaseException | str | None = None,
+    error: BaseException | str | Explanation | None = None,
     will_retry: bool = False,
 ) -> None:
     """The queue says how a delivery of the task has ended; what it says ends in the state. Arguments as for `enqueued`.

@@ -28,6 +28,7 @@ import redis
 from benchmarks import engines
 from benchmarks.measure import CountingStore, Row, interleaved
 from job_progress import Job, Progress, Tracker
+from job_progress.run import Run
 from job_progress.stores import open_store
 from job_progress.stores.redis import RedisStore
 
@@ -133,7 +134,7 @@ def _ticking(store: CountingStore) -> Iterator[Callable[[], float]]:
         tracker = Tracker(store, prefix=PREFIX, flush_interval=0.001)
         stack.callback(tracker.close)
         job = Job("benchmarks.tick", tracker=tracker)
-        runs = [Progress(run) for id in range(RUNS) if (run := job.begin(str(id)))]
+        runs = [Progress(run) for id in range(RUNS) if isinstance(run := job.begin(str(id)), Run)]
         tracker.reporter.close()
         steps = count(1)
 

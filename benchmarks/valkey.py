@@ -20,6 +20,7 @@ import redis
 from benchmarks import engines
 from benchmarks.measure import Row, interleaved
 from job_progress import Job, Progress, Tracker
+from job_progress.run import Run
 
 STATES = 1000
 GETS = 500
@@ -66,7 +67,7 @@ def bytes_per_state(client: redis.Redis, states: int) -> float:
 
 def _publish(tracker: Tracker) -> None:
     job = Job(JOB, tracker=tracker)
-    runs = [Progress(run) for number in range(STATES) if (run := job.begin(_id(number)))]
+    runs = [Progress(run) for number in range(STATES) if isinstance(run := job.begin(_id(number)), Run)]
     tracker.reporter.close()
     for progress in runs:
         progress.total = 10_000

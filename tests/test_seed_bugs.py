@@ -12,6 +12,7 @@ from datetime import timedelta
 import pytest
 
 from job_progress import Job, JobAlreadyProcessing, JobCancelled, JobNotCancellable, Tracker, tracked
+from job_progress.run import Run
 from job_progress.task import QueueTask, queue_task
 from job_progress.testing import frozen_clock
 from tests.observed_store import ObservedStore
@@ -75,7 +76,7 @@ def test_5_a_killed_worker_does_not_block_its_id() -> None:
     """Without a sign of life the redelivered job may run."""
     job = Job("killed")
     with frozen_clock() as clock:
-        assert job.begin("7") is not None  # and is never heard of again
+        assert isinstance(job.begin("7"), Run)  # and is never heard of again
         clock.tick(31)
         with job.start("7") as progress:
             assert progress.state.attempt == 2

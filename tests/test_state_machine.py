@@ -25,8 +25,9 @@ from job_progress.errors import JobCancelled
 from job_progress.progress import Progress
 from job_progress.queues.lifecycle import enqueued, given_up, requeued, revoked
 from job_progress.run import Run
+from job_progress.state import JobState
 from job_progress.stores import open_store
-from job_progress.task import QueueTask, queue_task
+from job_progress.task import QueueTask, current_task, queue_task
 from job_progress.testing import frozen_clock
 from tests.clocked_store import ClockedStore
 from tests.stores.conftest import KINDS, memory_url
@@ -35,14 +36,15 @@ __all__ = ["memory_url"]
 
 STALLED_AFTER = 30
 TTL = 900
+PENDING_TTL = 86400
 TASKS = st.sampled_from(["task-1", "task-2"])
 
 
 class Life(RuleBasedStateMachine):
     """What may happen to one id, and what must then be seen.
 
-    The model knows the status, which run (if any) and which task of a queue the state belongs to, when
-    the run last gave a sign of life, and what is owed; it knows nothing of versions, tokens or stores.
+    The model knows the status, which run (if any) and which tasks of a queue the state belongs to, when
+    the run's last heartbeat was, and which starts are refused; it knows nothing of versions, tokens or stores.
     """
 
     url = "memory://"
@@ -70,6 +72,8 @@ class Life(RuleBasedStateMachine):
         self.cancelling = False
         self.start_owed = False
         self.task: str | None = None
+        self.other_tasks: set[str] = set()
+        self.refused: set[str] = set()
 
     def teardown(self) -> None:
         self.cleanup.close()
@@ -81,10 +85,13 @@ class Life(RuleBasedStateMachine):
     def begin_life(self, task: str | None = None) -> None:
         self.status, self.current, self.attempt, self.progress = "pending", None, 0, 0.0
         self.cancelling = self.start_owed = False
-        self.task = task
+        self.task, self.other_tasks = task, set()
+        self.refused -= {task}
 
     def end_life(self, status: str) -> None:
         self.status, self.ended_at, self.cancelling = status, self.time, False
+        if status == "cancelled":
+            self.refused |= {task for task in (self.task, *self.other_tasks) if task}
 
     def settle_the_dead(self) -> None:
         """Who reads a state that died while it was being cancelled finds it cancelled."""
@@ -92,13 +99,22 @@ class Life(RuleBasedStateMachine):
             self.current = None
             self.end_life("cancelled")
 
+    @property
+    def free(self) -> bool:
+        return self.status not in ("pending", "processing") or self.dead
+
+    @property
+    def first_task_is_refused(self) -> bool:
+        """Locked and cancelled, so that the next that is enqueued or started is the one that was meant."""
+        return self.status == "cancelled" and self.start_owed and self.task is None
+
     @initialize()
     def nothing_yet(self) -> None:
         assert self.job.get("x") is None
 
     @rule()
     def lock(self) -> None:
-        free = self.status not in ("pending", "processing") or self.dead
+        free = self.free
         state = self.job.lock("x")
         assert (state is not None) == free
         if free:
@@ -106,19 +122,25 @@ class Life(RuleBasedStateMachine):
 
     @rule()
     def enqueue(self) -> None:
-        if self.status not in ("pending", "processing") or self.dead:
+        if self.free and not self.first_task_is_refused:
             self.begin_life()
         assert self.job.mark_as_pending("x").status == self.status
 
     @rule(task=TASKS, late=st.booleans())
     def task_is_enqueued(self, task: str, late: bool) -> None:
         enqueued(self.call, task, late=late)
-        if late and task == self.task and self.status not in (None, "pending"):
+        if late and (task == self.task or task in self.refused) and self.status not in (None, "pending"):
             return
-        if self.status not in ("pending", "processing") or self.dead:
+        if self.first_task_is_refused:
+            self.task = task
+            self.refused.add(task)
+            self.ended_at = self.time
+        elif self.free:
             self.begin_life(task)
-        elif self.status == "pending":
-            self.task = self.task or task
+        elif self.status == "pending" and self.task is None:
+            self.task = task
+        elif self.status == "pending" and task != self.task:
+            self.other_tasks.add(task)
 
     @rule(task=TASKS, what=st.sampled_from(["revoked", "given up", "requeued"]))
     def queue_speaks(self, task: str, what: str) -> None:
@@ -132,11 +154,18 @@ class Life(RuleBasedStateMachine):
         if self.status == "pending" and what != "requeued" and (own or self.task is None):
             self.current = None
             self.end_life("cancelled" if what == "revoked" else "failed")
+            self.refused |= {task} if what == "revoked" else set()
         elif self.status == "cancelled" and what != "requeued":
-            self.start_owed = False
+            self.refused |= {task} if self.start_owed else set()
+            self.start_owed, self.ended_at = False, self.time
         elif self.status == "failed" and own and what == "revoked":
             self.current = None
             self.end_life("cancelled")
+        elif self.status == "failed" and own and what == "requeued":
+            self.status, self.current = "pending", None
+        elif self.status == "completed" and own and what == "given up":
+            self.current = None
+            self.end_life("failed")
         elif self.status == "processing" and own:
             self.current = None
             if self.cancelling or what == "revoked":
@@ -147,31 +176,48 @@ class Life(RuleBasedStateMachine):
             else:
                 self.status = "pending"
 
-    @rule(task=st.none() | TASKS)
-    def start(self, task: str | None) -> None:
-        with queue_task(QueueTask(id=task)):
-            self.begin(task)
+    @rule(task=st.none() | TASKS, repeat=st.booleans(), asked=st.booleans())
+    def start(self, task: str | None, repeat: bool, asked: bool) -> None:
+        """*repeat*: the task's own function has run before in the same delivery. *asked*: no integration is there."""
+        with queue_task(QueueTask(id=task, asked=asked)):
+            current_task().delivery.has_begun = repeat
+            self.begin(task, repeat, asked)
 
-    def begin(self, task: str | None) -> None:
-        if self.status == "processing" and not self.dead:
+    def begin(self, task: str | None, repeat: bool, asked: bool) -> None:
+        own = task is not None and task == self.task
+        refused = task in self.refused and (not asked or self.start_owed)
+        if self.status == "processing" and not self.dead and not refused:
             with pytest.raises(JobAlreadyProcessing):
-                self.job.begin("x")
+                self.begin_at_once()
             return
-        run = self.job.begin("x")
-        if self.start_owed:
-            assert run is None
+        begun = self.begin_at_once()
+        if refused:
+            assert isinstance(begun, JobState)
             self.start_owed = False
-        elif self.dead and self.cancelling:
-            assert run is None
+        elif self.first_task_is_refused:
+            assert isinstance(begun, JobState)
+            self.start_owed, self.ended_at = False, self.time
+            self.refused |= {task} if task else set()
+        elif self.status == "completed" and own and not repeat and not asked:
+            assert isinstance(begun, JobState)
+        elif self.dead and self.cancelling and (own or self.task is None):
+            assert isinstance(begun, JobState)
             self.settle_the_dead()
         else:
-            assert run is not None
-            tried_again = self.status == "failed" and task is not None and task == self.task
+            assert isinstance(begun, Run)
+            tried_again = own and (self.status == "failed" or (self.status == "completed" and repeat))
             same_life = tried_again or self.status in ("pending", "processing")
             self.attempt = self.attempt + 1 if same_life else 1
-            self.status, self.current, self.alive_at, self.progress = "processing", run, self.time, 0.0
-            self.cancelling, self.task = False, task
-            self.runs.append(run)
+            self.other_tasks = self.other_tasks - {task} if same_life else set()
+            self.refused = self.refused if same_life else self.refused - {task}
+            self.status, self.current, self.alive_at, self.progress = "processing", begun, self.time, 0.0
+            self.cancelling = self.start_owed = False
+            self.task = task
+            self.runs.append(begun)
+
+    def begin_at_once(self) -> Run | JobState:
+        """As `Job.begin` does, but another delivery of a task does not wait."""
+        return self.tracker.begin(self.job.blank_of_task("x"), current_task())
 
     @rule()
     def cancel(self) -> None:
@@ -224,14 +270,17 @@ class Life(RuleBasedStateMachine):
         else:
             self.end_life({"fail": "failed", "cancel": "cancelled"}[how])
 
-    @rule(seconds=st.sampled_from([1, 20, 31, TTL + 1]))
+    @rule(seconds=st.sampled_from([1, 20, 31, TTL + 1, PENDING_TTL + 1]))
     def time_passes(self, seconds: int) -> None:
         self.time += seconds
         self.clock.tick(seconds)
-        if self.status in ("completed", "failed", "cancelled") and self.time - self.ended_at >= TTL:
+        is_cancelled_task = self.status == "cancelled" and (self.start_owed or self.task is not None)
+        is_short_lived = self.status in ("completed", "failed", "cancelled") and not is_cancelled_task
+        if seconds > PENDING_TTL or (is_short_lived and self.time - self.ended_at >= TTL):
             # Forgotten. Runs that never learnt that they lost the id are left out from here on.
             self.begin_life()
             self.status = None
+            self.refused.clear()
             self.runs.clear()
 
     @invariant()

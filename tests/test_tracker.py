@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from job_progress import Job, JobState, Tracker
+from job_progress import Job, JobCancelled, JobState, Tracker
 from job_progress import tracker as tracker_module
 from job_progress.stores.memory import MemoryStore
 from job_progress.testing import frozen_clock
@@ -38,11 +38,15 @@ def test_pruning_forgets_what_has_ended(tracker: Tracker, monkeypatch: pytest.Mo
     one.lock("waits")
     one.lock("cancelled")
     one.cancel("cancelled")
+    one.lock("cancelled, not come yet")
+    one.cancel("cancelled, not come yet")
+    with pytest.raises(JobCancelled):
+        one.start("cancelled").__enter__()
     with one.start("runs"):
         assert tracker.prune("one") == 11
-        assert names(tracker) == ["one runs", "one waits", "other a", "other b"]
+        assert names(tracker) == ["one cancelled, not come yet", "one runs", "one waits", "other a", "other b"]
         assert tracker.prune() == 2
-        assert names(tracker) == ["one runs", "one waits"]
+        assert names(tracker) == ["one cancelled, not come yet", "one runs", "one waits"]
         assert tracker.prune() == 0
 
 

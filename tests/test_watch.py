@@ -17,6 +17,7 @@ from job_progress import Job, JobState, JobStatus, StoreUnavailable, Tracker
 from job_progress import watch as watch_module
 from job_progress.encoding import change_to
 from job_progress.names import key_of
+from job_progress.run import Run
 from job_progress.stores import Store
 from job_progress.stores.contract import Subscription
 from job_progress.testing import frozen_clock
@@ -172,7 +173,7 @@ def test_a_run_that_dies_is_shown_once_more(tracker: Tracker) -> None:
     """The same version comes again when it counts as dead, and the watch goes on to the next run's end."""
     job = Job("watched", tracker=tracker)
     with frozen_clock() as clock:
-        assert job.begin("7") is not None
+        assert isinstance(job.begin("7"), Run)
         states = job.watch("7", timeout=10)
         assert not next(states).is_stalled
         clock.tick(31)
@@ -207,7 +208,7 @@ def test_a_run_is_shown_once_more_when_the_store_stays_away() -> None:
     tracker = Tracker(store, flush_interval=0.02)
     job = Job("watched", tracker=tracker)
     with frozen_clock() as clock:
-        assert job.begin("7") is not None
+        assert isinstance(job.begin("7"), Run)
         states = job.watch("7", timeout=10)
         assert not next(states).is_stalled
         store.away = True
@@ -223,7 +224,7 @@ def test_a_run_that_dies_while_being_cancelled_ends_the_watch(tracker: Tracker) 
     """Nobody else is left to settle it."""
     job = Job("watched", cancellable=True, tracker=tracker)
     with frozen_clock() as clock:
-        assert job.begin("7") is not None
+        assert isinstance(job.begin("7"), Run)
         job.cancel("7")
         states = job.watch("7", timeout=10)
         assert next(states).is_cancelling

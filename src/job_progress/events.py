@@ -6,6 +6,7 @@ job's settings, and the queue's task, make of it. Those of a run carry its token
 
 from __future__ import annotations
 
+from datetime import datetime
 from typing import Any
 
 from msgspec import Struct
@@ -21,6 +22,7 @@ class Reported(Struct, frozen=True, kw_only=True):
     total: int | None = None
     message: str | None = None
     result: Any = None
+    result_omitted: str | None = None
     meta: dict[str, Any] = {}
     point_of_no_return: bool = False
     speed: float | None = None
@@ -35,8 +37,16 @@ class Reported(Struct, frozen=True, kw_only=True):
             and self.message == state.message
             and self.point_of_no_return == state.point_of_no_return
             and self.result == state.result
+            and self.result_omitted == state.result_omitted
             and self.meta.items() <= state.meta.items()
         )
+
+
+class Explanation(Struct, frozen=True):
+    """Why something failed: all of it, and what everybody may see who may see the job. `encoding.explain` makes it."""
+
+    text: str
+    for_viewers: str
 
 
 class Lock(Struct, frozen=True):
@@ -46,17 +56,22 @@ class Lock(Struct, frozen=True):
 
 
 class Enqueue(Struct, frozen=True):
-    """A queue is about to get a task for this id; or has got it, and says so *late*, when a worker may have run it."""
+    """A queue is about to get a task for this id; or has got it already (*late*), so that a worker may have run it."""
 
     blank: JobState
     late: bool = False
 
 
 class Start(Struct, frozen=True):
-    """A worker begins a run."""
+    """A worker begins a run; a *repeat*, if this delivery of its task has run it before.
+
+    If the queue was only *asked* for the task, one that has ended may have been sent again, and nobody has told.
+    """
 
     blank: JobState
     token: str
+    repeat: bool = False
+    asked: bool = False
 
 
 class RequestCancel(Struct, frozen=True):
@@ -64,31 +79,37 @@ class RequestCancel(Struct, frozen=True):
 
 
 class Revoke(Struct, frozen=True):
-    """The queue was told not to run, or to stop, this task, and says that it did so.
+    """The queue was told not to run, or to stop, this task, and did so; or it will not run it, for a *reason*.
 
     If it had not *begun*, another delivery of it may be running.
     """
 
     blank: JobState
     begun: bool = True
+    reason: Explanation | None = None
 
 
 class GiveUp(Struct, frozen=True):
-    """The queue says that this task will not run (any more), and why: it expired, was killed, its worker died.
+    """The queue says that this task has failed for good, and why: it expired, was killed, failed after its function.
 
-    If it had not *begun*, another delivery of it may be running.
+    If it had not *begun*, another delivery of it may be running. Without an *error* the state keeps its own.
     """
 
     blank: JobState
-    error: str
+    error: Explanation | None
     begun: bool = True
 
 
 class Requeue(Struct, frozen=True):
-    """The queue says that the worker of this task has died, and why, and that the task is delivered again."""
+    """The queue says that it will run this task again, and why: its worker died, or it failed *after its run*.
+
+    If it had not *begun*, or its run is over, another delivery of it may be running.
+    """
 
     blank: JobState
-    error: str
+    error: Explanation
+    after_run: bool = False
+    begun: bool = True
 
 
 class FindDead(Struct, frozen=True):
@@ -114,15 +135,16 @@ class Fail(Struct, frozen=True):
 
     token: str
     reported: Reported
-    error: str
+    error: Explanation
 
 
 class Retry(Struct, frozen=True):
-    """The run ended with an error, and the queue will run the job again."""
+    """The run ended, and the queue will run the job again, at *due* if it says when; without an *error*: goes on."""
 
     token: str
     reported: Reported
-    error: str
+    error: Explanation | None
+    due: datetime | None = None
 
 
 class Acknowledge(Struct, frozen=True):

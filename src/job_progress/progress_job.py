@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import logging
 from abc import ABC, abstractmethod
-from collections.abc import Awaitable
 from typing import Any, ClassVar
 
 from job_progress.claims import claim, default_name
-from job_progress.current import arunning, current_progress, running
+from job_progress.current import arunning, awaited, current_progress, end_unrun, running
 from job_progress.job import Id, Job
 from job_progress.progress import Progress
+from job_progress.run import Run
 from job_progress.state import JobState
-from job_progress.task import current_task
 from job_progress.tracker import Tracker
 
 logger = logging.getLogger("job_progress")
@@ -34,12 +33,13 @@ class ProgressJob(ABC):
         name: str | None = None,
         cancellable: bool | float = False,
         ttl: float | None = None,
+        stuck_after: float | None = None,
         tracker: Tracker | None = None,
         store_result: bool = False,
     ) -> None:
         super().__init_subclass__()
         job_name = name or default_name(cls)
-        cls.job = Job(job_name, cancellable=cancellable, ttl=ttl, tracker=tracker)
+        cls.job = Job(job_name, cancellable=cancellable, ttl=ttl, stuck_after=stuck_after, tracker=tracker)
         cls._stores_result = store_result
         claim(job_name, cls, tracker)
 
@@ -57,33 +57,31 @@ class ProgressJob(ABC):
         Returns:
             What `handle_with_progress` returns; `None` if it was cancelled.
         """
-        task = current_task()
-        run = self.job.begin(self.get_progress_id())
-        if run is not None:
-            with running(run) as progress:
-                try:
-                    self._progress = progress
-                    return self._publish(progress, self.handle_with_progress())
-                except Exception as error:
-                    self._report(error)
-                    raise
-        return task.end_cancelled()
+        with self.job.taken_up() as task:
+            run = self.job.begin(self.get_progress_id())
+            if isinstance(run, Run):
+                with running(run) as progress:
+                    try:
+                        self._progress = progress
+                        return self._publish(run, self.handle_with_progress())
+                    except Exception as error:
+                        self._report(run, error)
+                        raise
+            return end_unrun(task, run)
 
     async def ahandle(self) -> Any:
         """`handle`, for an async `handle_with_progress`."""
-        task = current_task()
-        run = await self.job.abegin(self.get_progress_id())
-        if run is not None:
-            async with arunning(run) as progress:
-                try:
-                    self._progress = progress
-                    result = self.handle_with_progress()
-                    return self._publish(progress, await result if isinstance(result, Awaitable) else result)
-                except Exception as error:
-                    self._report(error)
-                    raise
-        ended = task.end_cancelled()
-        return await ended if isinstance(ended, Awaitable) else ended
+        with self.job.taken_up() as task:
+            run = await self.job.abegin(self.get_progress_id())
+            if isinstance(run, Run):
+                async with arunning(run) as progress:
+                    try:
+                        self._progress = progress
+                        return self._publish(run, await awaited(self.handle_with_progress()))
+                    except Exception as error:
+                        self._report(run, error)
+                        raise
+            return await awaited(end_unrun(task, run))
 
     def progress(self) -> Progress:
         """The `Progress` of this object's run, in whichever thread; outside of a run, a detached one."""
@@ -133,12 +131,14 @@ class ProgressJob(ABC):
         """`cancel`, without blocking the event loop."""
         return await cls.job.acancel(id)
 
-    def _publish(self, progress: Progress, result: Any) -> Any:
+    def _publish(self, run: Run, result: Any) -> Any:
         if self._stores_result and result is not None:
-            progress.update(result=result)
+            run.hand_out_returned(result)
         return result
 
-    def _report(self, error: Exception) -> None:
+    def _report(self, run: Run, error: Exception) -> None:
+        if run.is_own(error):  # cancelled in a pool, whose workers pass on nothing but an Exception
+            return
         try:
             self.on_job_error(error)
         except Exception:

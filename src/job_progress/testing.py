@@ -25,6 +25,7 @@ from job_progress.progress_job import ProgressJob
 from job_progress.run import Run
 from job_progress.state import JobState
 from job_progress.stores.memory import MemoryStore
+from job_progress.task import NO_TASK, QueueTask
 from job_progress.tracker import Tracker
 
 R = TypeVar("R")
@@ -64,6 +65,10 @@ class _ObservedRun(Run):
         if not self.reported().is_in(self.tracker.states[-1]):
             self.tracker.states.append(self.state)
 
+    def hand_out_returned(self, result: Any) -> None:
+        super().hand_out_returned(result)
+        self.wake()
+
     def end(self, event: RunEvent) -> None:
         super().end(event)
         self.tracker.states.append(self.state)
@@ -90,8 +95,8 @@ class _ObservingTracker(Tracker):
         self.states: list[JobState] = []
         self._checkpoints_left = cancel_at
 
-    def begin(self, blank: JobState) -> Run | None:
-        run = super().begin(blank)
+    def begin(self, blank: JobState, task: QueueTask = NO_TASK, *, needs_store: bool = False) -> Run | JobState:
+        run = super().begin(blank, task, needs_store=needs_store)
         if isinstance(run, _ObservedRun):
             run.tracker = self
             self.states.append(run.state)

@@ -17,13 +17,13 @@ from job_progress import clock
 from job_progress.encoding import MAX_RESULT_BYTES, change_to, state_in
 from job_progress.errors import JobAlreadyProcessing, JobNotCancellable, StoreUnavailable
 from job_progress.events import Event, FindDead, Lock, RequestCancel, Start
-from job_progress.names import check_name, key_of
+from job_progress.names import check_id, check_name, key_of
 from job_progress.outage import Outage
 from job_progress.reporter import Reporter
 from job_progress.run import Run
 from job_progress.state import USUAL, JobState, JobStatus, Settings, microseconds
 from job_progress.stores import DEFAULT_URL, Query, Record, Store, open_store
-from job_progress.task import current_task
+from job_progress.task import NO_TASK, QueueTask
 from job_progress.threads import in_thread
 from job_progress.transitions import Refused, describe, transition
 from job_progress.watch import Hub, Watcher
@@ -51,14 +51,14 @@ class Tracker:
             the first use. By default `JOB_PROGRESS_STORE`, else a file in the user's cache directory.
         prefix: Keeps the states of several applications in one store apart.
         ttl: Seconds a finished state is remembered.
-        pending_ttl: Seconds a state is remembered that no live run touches.
+        pending_ttl: Seconds a state is remembered that no live run touches, from when its queue task is due: more
+            than the longest that a task may wait in the queue.
         flush_interval: Seconds between two writes of one run's progress.
         heartbeat: Seconds between two signs of life of a run that reports nothing.
         stalled_after: Seconds without a sign of life after which a run counts as dead; at least
             twice the heartbeat.
         max_result_bytes: The size that a result, and all metadata of a state, may have as JSON.
         key: Makes the key of a state from its job and id, for ids that are unique across jobs.
-        show_error: Makes what viewers in the web are shown of a state's error; by default its own text.
 
     Raises:
         ValueError: A setting is out of its range, or the URL is wrong.
@@ -78,7 +78,6 @@ class Tracker:
         stalled_after: float = 30.0,
         max_result_bytes: int = MAX_RESULT_BYTES,
         key: Callable[[str, str], str] = key_of,
-        show_error: Callable[[JobState], str] | None = None,
     ) -> None:
         for name, value in (
             ("ttl", ttl),
@@ -104,7 +103,7 @@ class Tracker:
         self.settings = Settings(**{name: value for name, value in given.items() if value != getattr(USUAL, name)})
         self.max_result_bytes = max_result_bytes
         self.claimed: dict[str, tuple[str, str]] = {}  # the names of its jobs, and who bears them
-        self.show_error = show_error
+        self._warned: set[str] = set()  # jobs
         self._key = key
         outage = Outage(self.store)
         self.reporter = Reporter(self.store, flush_interval, heartbeat, outage)
@@ -147,7 +146,7 @@ class Tracker:
                 Nothing was changed.
             StoreUnavailable: The store does not answer.
         """
-        blank = JobState(job=job, id=check_name(id, "id"))
+        blank = JobState(job=job, id=check_id(id))
         try:
             return self.apply(blank, RequestCancel(), likely_new=False)
         except Refused as refusal:
@@ -243,7 +242,8 @@ class Tracker:
     def prune(self, job: str | None = None, older_than: float = 0.0) -> int:
         """Forget finished states before their time, and free the space of those that have expired.
 
-        States that run, or that were begun anew meanwhile, are left alone. A round trip for each 1,000 states.
+        States that run, or that were begun anew meanwhile, are left alone, and so are cancelled ones whose queue
+        task is still to come, as it must be refused then. A round trip for each 1,000 states.
 
         Args:
             job: Only of this job.
@@ -261,7 +261,7 @@ class Tracker:
             changes = [
                 structs.replace(change_to(state, self._key_of(state.job, state.id), state.version), lifetime=0.0)
                 for state in states
-                if state.finished_at is not None and state.finished_at <= until
+                if state.finished_at is not None and state.finished_at <= until and not state.owes_start
             ]
             pruned += self.store.swap(changes).count(None)
             after = states[-1]
@@ -300,6 +300,8 @@ class Tracker:
             # What stands there may be this very change, if the client asked twice as the first answer was lost.
             if conflict is None or conflict.current == Record(change.version, change.value):
                 return changed.bound_to(self)
+            if guess is not None and conflict.current is None:
+                self._warn_of_twin(blank)
             guess, record = None, conflict.current
             state = state_in(record) or blank
         raise StoreUnavailable(f"{blank.job} {blank.id!r} changed {ROUNDS} times while it was being changed here")
@@ -313,32 +315,35 @@ class Tracker:
         except Refused:
             return None
 
-    def begin(self, blank: JobState) -> Run | None:
-        """Start a run; `None` if it must not start, as it was cancelled before.
+    def begin(self, blank: JobState, task: QueueTask = NO_TASK, *, needs_store: bool = False) -> Run | JobState:
+        """Start a run, which may be *task*; or the state that says why not: it was cancelled, or is done, before.
 
-        If the store is away the run begins all the same, and the store learns of it later.
+        If the store is away the run begins all the same, unless it *needs* it, and the store learns of it later.
 
         Raises:
             JobAlreadyProcessing: Another run of the id is alive.
+            StoreUnavailable: The run needs a store that does not answer.
         """
-        start = Start(blank, new_token())
-        enqueued = current_task().enqueued
-        guess = None if enqueued is None else waiting_since(blank, enqueued)
+        start = Start(blank, new_token(), task.delivery.has_begun, task.asked)
+        guess = None if task.enqueued is None else waiting_since(blank, task.enqueued)
         try:
             state, missed = self.apply(blank, start, likely_new=True, guess=guess), None
         except Refused as refusal:
             state = refusal.state
             raise JobAlreadyProcessing(
-                f"{state.job} {state.id!r} is being processed by another run, which gave a sign of life "
+                f"{state.job} {state.id!r} is being processed by another run, whose last heartbeat was "
                 f"{state.silence_at(clock.now()):.1f} s ago; it can be taken over after "
-                f"{state.settings.stalled_after:g} s of silence",
+                f"{state.settings.stalled_after:g} s without one",
                 state.bound_to(self),
             ) from None
         except StoreUnavailable as error:
+            if needs_store:
+                raise
             logger.warning("%s %r starts without its store: %s", blank.job, blank.id, error)
             state, missed = transition(blank, start, clock.now()), start
-        if not state.is_processing:
-            return None
+        if state.token != start.token:
+            return state
+        task.delivery.has_begun = True
         run = self.run_type(
             state,
             key=self._key_of(state.job, state.id),
@@ -354,8 +359,18 @@ class Tracker:
         """Inside a `with`: what holds the newest snapshot, and calls *notify*, from any thread, when there is one."""
         return self._hub.watching(self._key_of(job, id), notify)
 
+    def _warn_of_twin(self, blank: JobState) -> None:
+        if blank.job not in self._warned:
+            self._warned.add(blank.job)
+            logger.warning(
+                "%s %r: its message says that it is pending, and here it is not: the sender calls the job by "
+                "another name, or has another store, or the store has forgotten it; job-progress doctor may tell which",
+                blank.job,
+                blank.id,
+            )
+
     def _key_of(self, job: str, id: str) -> str:
-        key = self._key(check_name(job, "job name"), check_name(id, "id"))
+        key = self._key(check_name(job, "job name"), check_id(id))
         if not isinstance(key, str) or not key:
             raise TypeError(f"key= must make a non-empty string from a job and an id, not {key!r}")
         return key

@@ -10,6 +10,7 @@ import pytest
 
 from job_progress import StoreUnavailable, Tracker, clock
 from job_progress.job import Job
+from job_progress.run import Run
 from job_progress.stores.django_cache_values import shard_of
 from tests.processes import bodies
 from tests.processes.child import Child, Launch
@@ -189,7 +190,7 @@ def test_a_write_from_before_a_sleep_is_no_sign_that_nobody_came(monkeypatch: py
     """If its answer comes after the process has woken up, a run that the store has forgotten is lost all the same."""
     job = Job("work", tracker=Tracker("memory://", heartbeat=60.0, stalled_after=120.0))
     run = job.begin("7")
-    assert run
+    assert isinstance(run, Run)
     written = run.decide(None, clock.now())
     assert written
     woken = time.monotonic() + 121.0

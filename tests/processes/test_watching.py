@@ -10,6 +10,7 @@ import pytest
 
 from job_progress import StoreUnavailable
 from job_progress.job import Job
+from job_progress.run import Run
 from tests.processes import crowds
 from tests.processes.child import Launch
 from tests.processes.engines import Engine
@@ -83,7 +84,7 @@ def test_how_many_connections_watchers_take(launch: Launch, counted: tuple[str, 
         time.sleep(0.01)
     assert 1 <= most <= 3
     for run in runs:
-        assert run
+        assert isinstance(run, Run)
         run.finish(None)
     assert watchers.hear() == "completed"
     job.tracker.close()

@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 from asyncio import sleep
+from collections.abc import Awaitable, Callable, Coroutine
+from functools import wraps
 from pathlib import Path
+from typing import Any
 
 from job_progress import current_progress, tracked
-from tests.queues.jobs import _no_id, tracker
+from tests.queues.jobs import NAMES, P, R, _no_id, fail_as, fail_once, note, note_run, tracker
+
+__all__ = ["NAMES"]
 
 
 async def wait_for(path: Path) -> None:
@@ -41,6 +46,7 @@ async def waiting(folder: str) -> str:
     """What `wait` does."""
     place = Path(folder)
     progress = current_progress().update_with_steps(1, 4, message="waiting")
+    note_run(place)
     (place / "begun").touch()
     while not (place / "go").exists():
         progress.exit_if_cancelled()
@@ -93,3 +99,70 @@ async def being_flaky(folder: str) -> None:
 @tracked(tracker=tracker, id=_no_id)
 async def nameless(number: int) -> None:
     """Have an id that cannot be told, neither when it is enqueued nor when it runs."""
+
+
+Async = Callable[P, Coroutine[Any, Any, R]]
+
+
+def failing_before(function: Callable[P, Awaitable[R]]) -> Async[P, R]:
+    """A decorator above `@tracked` that fails before it calls the function."""
+
+    @wraps(function)
+    async def run(*args: P.args, **kwargs: P.kwargs) -> R:
+        raise LookupError("before")
+
+    return run
+
+
+def failing_after(function: Callable[P, Awaitable[R]]) -> Async[P, R]:
+    """A decorator above `@tracked` that fails once the function has returned, as a transaction that cannot commit."""
+
+    @wraps(function)
+    async def run(*args: P.args, **kwargs: P.kwargs) -> R:
+        await function(*args, **kwargs)
+        raise LookupError("after")
+
+    return run
+
+
+def failing_after_the_first(function: Callable[P, Awaitable[R]]) -> Async[P, R]:
+    """The same, but it fails only once for each folder."""
+
+    @wraps(function)
+    async def run(*args: P.args, **kwargs: P.kwargs) -> R:
+        result = await function(*args, **kwargs)
+        fail_once(args, kwargs)
+        return result
+
+    return run
+
+
+@failing_before
+@tracked(tracker=tracker)
+async def fails_before(folder: str) -> None:
+    """Never be reached."""
+    note_run(Path(folder))
+
+
+@failing_after
+@tracked(tracker=tracker)
+async def fails_after(folder: str) -> None:
+    """End well, which is not the end."""
+    note_run(Path(folder))
+
+
+@failing_after_the_first
+@tracked(tracker=tracker)
+async def flaky_after(folder: str) -> None:
+    """End well, which is the end the second time only."""
+    note_run(Path(folder))
+
+
+@tracked(tracker=tracker, cancellable=True)
+async def effect(ledger: str, number: int, kind: str) -> None:
+    """Do a little work and write it down; of some kinds, fail once or always."""
+    note(ledger, number, "begun")
+    for _ in current_progress().track(range(5), checkpoint=True):
+        await sleep(0.002)
+    fail_as(ledger, number, kind)
+    note(ledger, number, "done")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from inspect import Parameter, iscoroutinefunction, signature
+from inspect import Parameter, iscoroutinefunction, signature, unwrap
 from types import ModuleType
 from typing import Any
 
@@ -27,12 +27,22 @@ OPTIONS: dict[str, dict[str, Any]] = {
     "fail": {},
     "flaky": {},
     "nameless": {"id": _no_id},
+    "fails_before": {},
+    "fails_after": {},
+    "flaky_after": {},
+    "effect": {"cancellable": True},
 }
+AROUND = {
+    "fails_before": "failing_before",
+    "fails_after": "failing_after",
+    "flaky_after": "failing_after_the_first",
+}
+"""What stands above `@tracked`."""
 
 
 def behind_context(module: ModuleType, name: str) -> Callable[..., Any]:
     """A job of *module* that takes a context, and does nothing with it unless that says how to be retried."""
-    function = getattr(module, name).__wrapped__
+    function = unwrap(getattr(module, name))
 
     async def run(context: dict[Any, Any], /, *args: Any, **kwargs: Any) -> Any:
         try:
@@ -48,8 +58,13 @@ def behind_context(module: ModuleType, name: str) -> Callable[..., Any]:
     chosen: Any = run if iscoroutinefunction(function) else run_in_thread
     chosen.__name__ = chosen.__qualname__ = name
     chosen.__signature__ = signature(function).replace(parameters=[FRONT, *signature(function).parameters.values()])
-    return tracked(name=f"{module.__name__}.{name} behind a context", tracker=tracker, **OPTIONS[name])(chosen)
+    job: Any = tracked(name=f"{module.__name__}.{name} behind a context", tracker=tracker, **OPTIONS[name])(chosen)
+    around: Any = getattr(module, AROUND[name]) if name in AROUND else lambda job: job
+    wrapped: Callable[..., Any] = around(job)
+    return wrapped
 
 
-silent, add, named, wait, stubborn, fail, flaky, nameless = (behind_context(async_jobs, name) for name in OPTIONS)
+silent, add, named, wait, stubborn, fail, flaky, nameless, fails_before, fails_after, flaky_after, effect = (
+    behind_context(async_jobs, name) for name in OPTIONS
+)
 in_threads = {name: behind_context(jobs, name) for name in OPTIONS}

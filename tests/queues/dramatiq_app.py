@@ -23,8 +23,6 @@ from job_progress.queues.dramatiq import ProgressMiddleware
 from tests.queues import async_jobs, dramatiq_jobs, jobs
 from tests.queues.drivers.dramatiq import ADDRESS, FIRST, OUTCOMES
 
-JOBS = ("silent", "add", "named", "wait", "stubborn", "fail", "flaky", "nameless")
-
 
 class Outcomes(Middleware):
     """Writes down what Dramatiq makes of each message; the first in the list, so that it is told last."""
@@ -69,7 +67,7 @@ def declare(broker: RedisBroker) -> dict[str, Actor[..., Any]]:
     """All actors, by name; the async ones have one that says so."""
     declared: dict[str, Actor[..., Any]] = dramatiq_jobs.declare(broker)
     for module, prefix in ((jobs, ""), (async_jobs, "async_")):
-        for name in JOBS:
+        for name in jobs.NAMES:
             declaring = actor(actor_name=f"{prefix}{name}", broker=broker, max_retries=0, min_backoff=1000)
             declared[f"{prefix}{name}"] = declaring(getattr(module, name))
     return declared

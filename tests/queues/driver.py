@@ -7,14 +7,15 @@ import signal
 import subprocess
 import sys
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from enum import IntEnum
 from pathlib import Path
 from types import ModuleType
 from typing import Any, ClassVar, Self
 
 import psutil
+import redis
 
 ROOT = Path(__file__).parents[2]
 
@@ -30,6 +31,10 @@ class Point(IntEnum):
     DIES = 6
     SURVIVES = 7
     COSTS = 8
+    REPEATS = 9
+    AROUND = 10
+    REFUSES = 11
+    FOLLOWS = 12
 
 
 class Worker:
@@ -141,6 +146,20 @@ class Driver(ABC):
     def redeliver(self, id: str, job: str, *args: Any) -> None:
         """After its worker was killed, have the queue deliver it again, as soon as that can be had."""
         self.send_again(id, job, *args)
+
+    @contextmanager
+    def refusing(self) -> Iterator[None]:
+        """Inside a `with`, the broker takes nothing: here, as its memory is full. No worker is there."""
+        with redis.Redis.from_url(self.address) as client:
+            client.config_set("maxmemory", 1)
+            try:
+                yield
+            finally:
+                client.config_set("maxmemory", 0)
+
+    def send_followed(self, first: tuple[str, ...], then: tuple[str, ...]) -> tuple[str, str]:
+        """Enqueue a job with its arguments, and another that is to run once it has succeeded. Returns their ids."""
+        raise NotImplementedError
 
     @abstractmethod
     def revoke(self, id: str) -> None:

@@ -11,9 +11,7 @@ from job_progress.queues.huey import install
 from tests.queues import huey_jobs, jobs
 from tests.queues.drivers.huey import ADDRESS
 
-JOBS = ("silent", "add", "named", "wait", "stubborn", "fail", "flaky", "nameless")
-
 huey = RedisHuey(url=os.environ[ADDRESS], store_none=True, store_intermediate_errors=False)
 install(huey)
-tasks: dict[str, Any] = {name: huey.task()(getattr(jobs, name)) for name in JOBS} | huey_jobs.declare(huey)
+tasks: dict[str, Any] = {name: huey.task()(getattr(jobs, name)) for name in jobs.NAMES} | huey_jobs.declare(huey)
 """By name."""

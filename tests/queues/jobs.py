@@ -6,14 +6,26 @@ The processes of a test know from their environment where the states live.
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
+from functools import wraps
 from pathlib import Path
 from time import sleep
+from typing import ParamSpec, TypeVar
 
 from job_progress import Tracker, current_progress, tracked
+
+P = ParamSpec("P")
+R = TypeVar("R")
 
 STORE = "QUEUE_TESTS_STORE"
 STALLED_AFTER = 2.0
 tracker = Tracker(os.environ[STORE], flush_interval=0.02, heartbeat=0.2, stalled_after=STALLED_AFTER)
+
+
+def note_run(place: Path) -> None:
+    """One more run of a job has begun: the length of the file `runs` in the test's folder says how many."""
+    with (place / "runs").open("a") as runs:
+        runs.write("x")
 
 
 def wait_for(path: Path) -> None:
@@ -43,6 +55,7 @@ def wait(folder: str) -> str:
     """Say that it has begun, be at a checkpoint all the time, and end when told to."""
     place = Path(folder)
     progress = current_progress().update_with_steps(1, 4, message="waiting")
+    note_run(place)
     (place / "begun").touch()
     while not (place / "go").exists():
         progress.exit_if_cancelled()
@@ -84,3 +97,98 @@ def _no_id(number: int) -> str:
 @tracked(tracker=tracker, id=_no_id)
 def nameless(number: int) -> None:
     """Have an id that cannot be told, neither when it is enqueued nor when it runs."""
+
+
+def failing_before(function: Callable[P, R]) -> Callable[P, R]:
+    """A decorator above `@tracked` that fails before it calls the function."""
+
+    @wraps(function)
+    def run(*args: P.args, **kwargs: P.kwargs) -> R:
+        raise LookupError("before")
+
+    return run
+
+
+def failing_after(function: Callable[P, R]) -> Callable[P, R]:
+    """A decorator above `@tracked` that fails once the function has returned, as a transaction that cannot commit."""
+
+    @wraps(function)
+    def run(*args: P.args, **kwargs: P.kwargs) -> R:
+        function(*args, **kwargs)
+        raise LookupError("after")
+
+    return run
+
+
+def failing_after_the_first(function: Callable[P, R]) -> Callable[P, R]:
+    """The same, but it fails only once for each folder, which is the first argument but for a context."""
+
+    @wraps(function)
+    def run(*args: P.args, **kwargs: P.kwargs) -> R:
+        result = function(*args, **kwargs)
+        fail_once(args, kwargs)
+        return result
+
+    return run
+
+
+def fail_once(args: tuple[object, ...], kwargs: dict[str, object]) -> None:
+    """Raise, unless that was done in this folder before."""
+    place = Path(str(kwargs.get("folder", args[-1] if args else "")))
+    if not (place / "failed").exists():
+        (place / "failed").touch()
+        raise ConnectionError("after")
+
+
+@failing_before
+@tracked(tracker=tracker)
+def fails_before(folder: str) -> None:
+    """Never be reached."""
+    note_run(Path(folder))
+
+
+@failing_after
+@tracked(tracker=tracker)
+def fails_after(folder: str) -> None:
+    """End well, which is not the end."""
+    note_run(Path(folder))
+
+
+@failing_after_the_first
+@tracked(tracker=tracker)
+def flaky_after(folder: str) -> None:
+    """End well, which is the end the second time only."""
+    note_run(Path(folder))
+
+
+@tracked(tracker=tracker, cancellable=True)
+def effect(ledger: str, number: int, kind: str) -> None:
+    """Do a little work and write it down; of some kinds, fail once or always."""
+    note(ledger, number, "begun")
+    for _ in current_progress().track(range(5), checkpoint=True):
+        sleep(0.002)
+    fail_as(ledger, number, kind)
+    note(ledger, number, "done")
+
+
+def note(ledger: str, number: int, word: str) -> None:
+    """Write a line; those of several processes do not mix."""
+    with Path(ledger).open("a") as lines:
+        lines.write(f"{number} {word}\n")
+
+
+def fail_as(ledger: str, number: int, kind: str) -> None:
+    """Raise what a job of this kind does."""
+    if kind == "fails":
+        raise ValueError("boom")
+    flaked = Path(f"{ledger}-{number}")
+    if kind == "flaky" and not flaked.exists():
+        flaked.touch()
+        raise ConnectionError("no answer")
+
+
+NAMES = (
+    *("silent", "add", "named", "wait", "stubborn", "fail", "flaky", "nameless"),
+    *("fails_before", "fails_after", "flaky_after", "effect"),
+)
+"""All jobs, which every worker has."""

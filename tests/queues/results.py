@@ -32,6 +32,10 @@ HEADINGS = {
     Point.DIES: "killed worker",
     Point.SURVIVES: "no hook breaks",
     Point.COSTS: "cost",
+    Point.REPEATS: "second delivery",
+    Point.AROUND: "fails before, after",
+    Point.REFUSES: "broker refuses",
+    Point.FOLLOWS: "followers",
 }
 PLACE = re.compile(r"(?<=<!-- queues: python -m tests.queues.results -->\n).*?(?=<!-- /queues -->)", re.DOTALL)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from job_progress import Job
+from job_progress import Job, ProgressError
 from tests.queues.conftest import BUSY, Queue, point
 from tests.queues.driver import Point
 from tests.queues.seen import Seen
@@ -167,21 +167,179 @@ def test_a_killed_worker_is_noticed_and_its_task_runs_again(queue: Queue) -> Non
     assert queue.becomes("wait", id, lambda state: state.is_finished).status == "completed"
 
 
-@point(Point.DIES)
-def test_a_delivery_of_a_live_run_leaves_it_alone(queue: Queue) -> None:
-    """The second one is turned away; the first goes on, and completes."""
+def runs(queue: Queue) -> int:
+    """How often the test's job has begun."""
+    noted = queue.folder / "runs"
+    return len(noted.read_text()) if noted.exists() else 0
+
+
+@point(Point.REPEATS)
+def test_a_second_delivery_waits_for_the_first_run_and_is_dropped(queue: Queue) -> None:
+    """It is no failure, neither here nor to the queue; and one that comes after the end does nothing."""
     first, second = queue.worker_of_its_own(), queue.driver.worker(queue.folder / "worker-second.log", queue.pool)
     with second:
         id = queue.send("wait", ...)
         queue.sees("begun")
         queue.driver.send_again(id, "wait", str(queue.folder))
-        eventually(lambda: "JobAlreadyProcessing" in first.log() + second.log(), BUSY)
+        with queue.explained():
+            eventually(lambda: "another delivery of the same task" in first.log() + second.log(), BUSY)
         state = queue.state("wait", id)
         assert state is not None
         assert (state.status, state.attempt, state.error) == ("processing", 1, None)
         queue.go()
-        done = queue.becomes("wait", id, lambda state: state.is_finished)
-        assert (done.status, done.attempt) == ("completed", 1)
+        queue.becomes("wait", id, lambda state: state.is_finished)
+        assert queue.outcome(id) == "done"
+    queue.driver.send_again(id, "wait", str(queue.folder))
+    completes_another(queue)
+    state = queue.state("wait", id)
+    assert state is not None
+    assert (state.status, state.attempt, runs(queue)) == ("completed", 1, 1)
+    assert queue.outcome(id) == "done"
+
+
+@point(Point.REPEATS)
+def test_a_second_delivery_of_a_dead_worker_s_task_waits_and_takes_over(queue: Queue) -> None:
+    """However soon it comes after the worker was killed: it is not lost, and is the second attempt."""
+    worker = queue.worker_of_its_own()
+    id = queue.send("wait", ...)
+    queue.sees("begun")
+    worker.kill()
+    queue.worker_of_its_own()
+    queue.driver.redeliver(id, "wait", str(queue.folder))
+    again = queue.becomes("wait", id, lambda state: state.is_processing and state.attempt == 2)
+    assert again.error is None
+    queue.go()
+    done = queue.becomes("wait", id, lambda state: state.is_finished)
+    assert (done.status, runs(queue)) == ("completed", 2)
+    assert queue.outcome(id) == "done"
+
+
+@point(Point.REPEATS)
+def test_a_task_that_was_cancelled_while_it_waited_is_refused_each_time(queue: Queue) -> None:
+    """However often it is delivered."""
+    queue.stop_working()
+    id = queue.send("wait", ...)
+    queue.job("wait").cancel(id)
+    queue.work()
+    settles(queue, id)
+    queue.driver.send_again(id, "wait", str(queue.folder))
+    completes_another(queue)
+    state = queue.state("wait", id)
+    assert state is not None
+    assert (state.is_cancelled, runs(queue)) == (True, 0)
+
+
+@point(Point.REPEATS)
+def test_a_task_that_was_cancelled_while_it_ran_is_refused_when_it_comes_again(queue: Queue) -> None:
+    """As a copy of it may, later."""
+    queue.work()
+    id = queue.send("wait", ...)
+    queue.sees("begun")
+    queue.job("wait").cancel(id)
+    queue.becomes("wait", id, lambda state: state.is_cancelled)
+    settles(queue, id)
+    queue.driver.send_again(id, "wait", str(queue.folder))
+    completes_another(queue)
+    state = queue.state("wait", id)
+    assert state is not None
+    assert (state.is_cancelled, runs(queue)) == (True, 1)
+
+
+def completes_another(queue: Queue) -> None:
+    """Wait until a worker has got to what was sent until now, or has at least begun with it."""
+    for _ in range(2):  # several are at work
+        after = queue.send("add", 1, 1)
+        queue.becomes("add", after, lambda state: state.is_completed)
+
+
+@point(Point.AROUND)
+def test_what_fails_before_the_function_has_failed(queue: Queue, pool: str) -> None:
+    """It does not wait for a start that never comes: what is wrong is in the state."""
+    queue.work()
+    id = queue.send("fails_before", ...)
+    failed = queue.becomes("fails_before", id, lambda state: state.is_finished)
+    assert failed.status == "failed"
+    assert "LookupError" in (failed.error or "")
+    assert queue.outcome(id) == "failed"
+    assert runs(queue) == 0
+
+
+@point(Point.AROUND)
+def test_what_fails_after_the_function_has_failed(queue: Queue, pool: str) -> None:
+    """The function has returned, and its run is completed, until the queue says that the task has failed."""
+    queue.work()
+    id = queue.send("fails_after", ...)
+    assert queue.outcome(id) == "failed"
+    failed = queue.becomes("fails_after", id, lambda state: state.is_failed)
+    assert "LookupError" in (failed.error or "")
+    assert failed.attempt == 1
+
+
+@point(Point.AROUND)
+def test_what_fails_after_the_function_and_is_tried_again_is_the_next_attempt(queue: Queue) -> None:
+    """Its next delivery is not taken for a second one of what is done."""
+    queue.work()
+    id = queue.send("flaky_after", ..., retries=2)
+    done = queue.becomes("flaky_after", id, lambda state: state.attempt == 2 and state.is_finished)
+    assert (done.status, done.error, runs(queue)) == ("completed", None, 2)
+    assert queue.outcome(id) == "done"
+
+
+@point(Point.REFUSES)
+def test_what_the_broker_refuses_has_failed(queue: Queue) -> None:
+    """The caller gets the broker's own error, and nothing is pending or locked."""
+    queue.stop_working()
+    name = f"refused in {queue.folder.name}"
+    assert queue.job("named").lock(name) is not None
+    with queue.driver.refusing(), pytest.raises(Exception) as refusal:
+        queue.send("named", name, "ada")
+    assert not isinstance(refusal.value, (ProgressError, AssertionError))
+    state = queue.state("named", name)
+    assert state is not None
+    assert (state.status, state.is_locked) == ("failed", False)
+    assert state.error
+    queue.work()
+    completes_another(queue)
+
+
+@point(Point.FOLLOWS)
+def test_what_follows_a_task_that_has_failed_ends_with_the_reason(queue: Queue) -> None:
+    """It is pending from the start, and does not wait for ever for what will not come."""
+    queue.stop_working()
+    id, then = queue.driver.send_followed(("fail",), ("stubborn", str(queue.folder)))
+    waiting = queue.state("stubborn", then)
+    assert waiting is not None
+    assert waiting.is_pending
+    queue.work()
+    queue.becomes("fail", id, lambda state: state.is_failed)
+    ended = queue.becomes("stubborn", then, lambda state: state.is_finished)
+    assert ended.is_cancelled
+    assert "fail" in (ended.error or "")
+    assert not queue.has("begun")
+
+
+@point(Point.FOLLOWS)
+def test_what_follows_a_task_that_was_cancelled_does_not_run(queue: Queue) -> None:
+    """It is cancelled as well, and says why."""
+    queue.stop_working()
+    id, then = queue.driver.send_followed(("wait", str(queue.folder)), ("add", "1", "1"))
+    queue.work()
+    queue.sees("begun")
+    queue.job("wait").cancel(id)
+    queue.becomes("wait", id, lambda state: state.is_cancelled)
+    ended = queue.becomes("add", then, lambda state: state.is_finished)
+    assert (ended.status, ended.attempt) == ("cancelled", 0)
+    assert ended.error
+
+
+@point(Point.FOLLOWS)
+def test_what_follows_a_task_that_has_completed_runs(queue: Queue) -> None:
+    """As the first attempt of what was pending from the start."""
+    queue.work()
+    id, then = queue.driver.send_followed(("silent",), ("silent",))
+    queue.becomes("silent", id, lambda state: state.is_completed)
+    done = queue.becomes("silent", then, lambda state: state.is_finished)
+    assert (done.status, done.attempt) == ("completed", 1)
 
 
 @point(Point.SURVIVES)

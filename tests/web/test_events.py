@@ -11,6 +11,8 @@ import pytest
 
 from job_progress import Job, Tracker
 from job_progress.default import set_default_tracker
+from job_progress.encoding import explain
+from job_progress.run import Run
 from job_progress.web import site
 from job_progress.web.ways import InLoop, InThread
 from tests.waiting import eventually
@@ -94,7 +96,7 @@ def test_a_run_that_dies_is_shown_stalled(streamer: httpx.Client, sqlite_url: st
     quick = Tracker(sqlite_url, heartbeat=0.2, stalled_after=0.5)
     before = set_default_tracker(quick)
     run = Job("dying").begin("7")
-    assert run is not None
+    assert isinstance(run, Run)
     with streaming(streamer, f"{named('dying', '7')}/events") as events:
         assert next(events).data["is_stalled"] is False
         quick.reporter.close()
@@ -128,7 +130,7 @@ def test_another_life_of_the_id_is_not_shown(streamer: httpx.Client, tracker: Tr
     """The id is taken up for somebody else: the stream of the one before ends, and shows nothing of it."""
     job = Job("shop.reused", tracker=tracker)
     run = job.begin("7", "ada")
-    assert run is not None
+    assert isinstance(run, Run)
     with streaming(streamer, f"{named(job.name, '7')}/events") as events:
         assert next(events).data["owner"] == "ada"
         progress = threading.Thread(target=relock, args=(job,))
@@ -147,7 +149,7 @@ def relock(job: Job) -> None:
     from job_progress.events import Fail, Reported
 
     assert record.token is not None
-    job.tracker.apply(record, Fail(record.token, Reported(), "ended"), likely_new=False)
+    job.tracker.apply(record, Fail(record.token, Reported(), explain("ended")), likely_new=False)
     job.lock("7", owner="bob")
 
 

@@ -1,4 +1,4 @@
-"""What a queue tells of a task outside of its run: that it is waiting, dropped, dead, or to come again.
+"""What a queue tells of a task outside of its run: that it waits, how it ended, or that it will come again.
 
 Queues call these from their hooks, in which nothing may raise: what goes wrong is logged. Of a task whose
 function is not tracked they say nothing. Each takes at most two round trips to the store.
@@ -10,15 +10,19 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
+from datetime import datetime, timedelta
 from functools import wraps
 from typing import Any, ParamSpec
 
+from msgspec.structs import replace
+
+from job_progress import clock
 from job_progress.encoding import explain
-from job_progress.errors import StoreUnavailable
-from job_progress.events import Enqueue, GiveUp, Requeue, Revoke
+from job_progress.errors import JobAlreadyProcessing, StoreUnavailable
+from job_progress.events import Enqueue, Explanation, GiveUp, Requeue, Revoke
 from job_progress.job import Job
-from job_progress.state import JobState
-from job_progress.task import QueueTask, queue_task
+from job_progress.state import JobState, JobStatus
+from job_progress.task import Delivery, QueueTask, queue_task
 
 logger = logging.getLogger("job_progress")
 
@@ -26,7 +30,13 @@ P = ParamSpec("P")
 
 
 def enqueued(
-    task: object, id: str, args: Sequence[Any] = (), kwargs: Mapping[str, Any] | None = None, *, late: bool = False
+    task: object,
+    id: str,
+    args: Sequence[Any] = (),
+    kwargs: Mapping[str, Any] | None = None,
+    *,
+    late: bool = False,
+    due: datetime | float | None = None,
 ) -> int | None:
     """The queue is about to get a task: it is pending from now on, unless it was locked or runs already.
 
@@ -37,27 +47,43 @@ def enqueued(
             context) included, if only as `None`.
         kwargs: With which the function will be called.
         late: The queue has got it already, so that a worker may even have run it.
+        due: When the queue will run it, if not at once: a time (aware), or seconds from now. The state is kept
+            until `pending_ttl` after that.
 
     Returns:
         What to hand to the worker with the message, for `QueueTask.enqueued`; `None` if there is nothing.
     """
-    state = _tell(task, id, args, kwargs, lambda blank: Enqueue(blank, late), likely_new=True)
+    when = clock.now() + timedelta(seconds=due) if isinstance(due, (int, float)) else due
+
+    def event(blank: JobState) -> Enqueue:
+        return Enqueue(replace(blank, due=when), late)
+
+    state = _tell(task, id, args, kwargs, event, likely_new=True)
     return state.version if state is not None and _is_fresh(state) else None
 
 
 def _is_fresh(state: JobState) -> bool:
-    """Does its version tell all of it? Not of one that was locked, or that waits for a retry."""
-    return state.is_pending and state.token is None and state.attempt == 0 and state.created_at == state.updated_at
+    """Does its version tell all of it? Not of one that was locked or cancelled before, or that waits for a retry."""
+    is_first = state.is_pending and state.token is None and state.attempt == 0 and not state.refused
+    return is_first and state.created_at == state.updated_at
 
 
 def revoked(
-    task: object, id: str, args: Sequence[Any] = (), kwargs: Mapping[str, Any] | None = None, *, begun: bool = True
+    task: object,
+    id: str,
+    args: Sequence[Any] = (),
+    kwargs: Mapping[str, Any] | None = None,
+    *,
+    begun: bool = True,
+    reason: str | None = None,
 ) -> None:
     """The queue was told to drop or stop the task, and has done so: it is cancelled. Arguments as for `enqueued`.
 
-    If it had not *begun*, a run of it that is alive is another delivery's, and is left alone.
+    If it had not *begun*, a run of it that is alive is another delivery's, and is left alone. *reason* says why it
+    will not run, if it was not asked for: what it was to follow has failed, say. The state shows it as its error.
     """
-    _tell(task, id, args, kwargs, lambda blank: Revoke(blank, begun))
+    why = None if reason is None else explain(reason)
+    _tell(task, id, args, kwargs, lambda blank: Revoke(blank, begun, why))
 
 
 def given_up(
@@ -66,13 +92,13 @@ def given_up(
     args: Sequence[Any] = (),
     kwargs: Mapping[str, Any] | None = None,
     *,
-    error: BaseException | str,
+    error: BaseException | str | Explanation,
     begun: bool = True,
 ) -> None:
-    """The queue will not run the task (any more): it has failed, unless it has ended. Arguments as for `enqueued`.
+    """The queue will not run the task (any more): it has failed. Arguments as for `enqueued`.
 
-    *error* says why: it expired, say, or ran for too long and was killed, or its worker died. If it had not
-    *begun*, a run of it that is alive is another delivery's, and is left alone.
+    *error* says why: it expired, say, or ran for too long and was killed, or its worker died, or the broker did not
+    take it. If it had not *begun*, a run of it that is alive, or has ended, is another delivery's, and is left alone.
     """
     _tell(task, id, args, kwargs, lambda blank: GiveUp(blank, explain(error), begun))
 
@@ -83,13 +109,45 @@ def requeued(
     args: Sequence[Any] = (),
     kwargs: Mapping[str, Any] | None = None,
     *,
-    error: BaseException | str,
+    error: BaseException | str | Explanation,
 ) -> None:
     """The task's worker has died, and the queue will deliver it again: it is pending. Arguments as for `enqueued`.
 
     *error* says how the worker died.
     """
     _tell(task, id, args, kwargs, lambda blank: Requeue(blank, explain(error)))
+
+
+def ended(
+    task: object,
+    id: str,
+    args: Sequence[Any] = (),
+    kwargs: Mapping[str, Any] | None = None,
+    *,
+    delivery: Delivery,
+    error: BaseException | str | Explanation | None = None,
+    will_retry: bool = False,
+) -> None:
+    """The queue says how a delivery of the task has ended; what it says ends in the state. Arguments as for `enqueued`.
+
+    For the hook that a queue calls last: after the function, after all that wraps it, and after the result was
+    stored. No I/O where the function's run has told the state the same.
+
+    *delivery* is `QueueTask.delivery`, as it was handed to the function's run. *error* says why the task has failed,
+    to the queue; `None`: it has not. *will_retry*: the queue will run it again. A run that is still alive, as in a
+    thread that goes on after the queue's time limit, is superseded by that: it stops at its next checkpoint.
+    """
+    said = delivery.said
+    if isinstance(error, JobAlreadyProcessing) or said is JobStatus.CANCELLED:
+        return
+    if error is None:
+        if said is JobStatus.PENDING:  # what wraps the function has caught its error, so nothing runs again
+            _tell(task, id, args, kwargs, lambda blank: GiveUp(blank, None))
+    elif will_retry and said is not JobStatus.PENDING:
+        after_run = delivery.has_begun and said is not None
+        _tell(task, id, args, kwargs, lambda blank: Requeue(blank, explain(error), after_run, delivery.has_begun))
+    elif not will_retry and said is not JobStatus.FAILED:
+        given_up(task, id, args, kwargs, error=error, begun=delivery.has_begun)
 
 
 def hook(function: Callable[P, object]) -> Callable[P, None]:

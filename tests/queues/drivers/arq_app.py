@@ -17,10 +17,7 @@ from tests.queues import context_jobs as jobs
 class WorkerSettings:
     """What `arq` reads."""
 
-    functions: ClassVar[list[Any]] = [
-        *(jobs.silent, jobs.add, jobs.named, jobs.wait),
-        *(jobs.stubborn, jobs.fail, jobs.flaky, jobs.nameless),
-    ]
+    functions: ClassVar[list[Any]] = [getattr(jobs, name) for name in jobs.OPTIONS]
     redis_settings = RedisSettings.from_dsn(os.environ["QUEUE_TESTS_ARQ"])
     on_startup = on_startup
     allow_abort_jobs = True

@@ -19,7 +19,7 @@ app.conf.update(
     worker_prefetch_multiplier=1,
 )
 install(app)
-for name in ("silent", "add", "named", "wait", "stubborn", "fail", "flaky", "nameless"):
+for name in jobs.NAMES:
     for retries in RETRIES:
         app.task(
             getattr(jobs, name),

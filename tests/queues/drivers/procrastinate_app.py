@@ -17,7 +17,6 @@ from tests.queues import async_jobs, jobs
 from tests.queues.jobs import tracker
 
 DATABASE = "QUEUE_TESTS_PROCRASTINATE"
-JOBS = ("silent", "add", "named", "wait", "stubborn", "fail", "flaky", "nameless")
 RETRIES = 2
 
 app = App(connector=PsycopgConnector(conninfo=os.environ[DATABASE], min_size=1))
@@ -30,7 +29,7 @@ def name_of(module: ModuleType, job: str, retries: int = 0) -> str:
 
 
 for _module in (jobs, async_jobs):
-    for _job in JOBS:
+    for _job in jobs.NAMES:
         app.task(name=name_of(_module, _job))(getattr(_module, _job))
         app.task(name=name_of(_module, _job, RETRIES), retry=RetryStrategy(max_attempts=RETRIES, wait=1))(
             getattr(_module, _job)

@@ -18,7 +18,6 @@ from job_progress.queues.taskiq import ProgressMiddleware
 from tests.queues import async_jobs, jobs
 
 ADDRESS = "QUEUE_TESTS_TASKIQ"
-JOBS = ("silent", "add", "named", "wait", "stubborn", "fail", "flaky", "nameless")
 
 
 class Broker(RedisStreamBroker):
@@ -34,7 +33,7 @@ def broker_of(address: str, module: ModuleType) -> AsyncBroker:
     results: RedisAsyncResultBackend[Any] = RedisAsyncResultBackend(address)
     broker = Broker(address, xread_block=200).with_result_backend(results)
     broker.add_middlewares(ProgressMiddleware(), SmartRetryMiddleware(default_delay=1))
-    for name in JOBS:
+    for name in jobs.NAMES:
         broker.register_task(_wrapped(getattr(module, name)), name)
     return broker
 

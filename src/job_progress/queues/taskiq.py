@@ -1,6 +1,6 @@
 """Taskiq: `ProgressMiddleware`, among the broker's middlewares.
 
-    broker = ListQueueBroker("redis://localhost").with_middlewares(ProgressMiddleware(), SimpleRetryMiddleware())
+    broker = RedisStreamBroker("redis://localhost").with_middlewares(ProgressMiddleware(), SimpleRetryMiddleware())
 
     @broker.task(retry_on_error=True)
     @tracked

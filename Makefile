@@ -15,7 +15,7 @@ help:
 	@echo "make demo   watch the main job run, here and in a browser; no server needed"
 	@echo "make test   set up, and run the tests"
 	@echo "make check  style, types, and who may import whom"
-	@echo "make soak   the tests that take minutes for each store (SOAK_STORE=redis: for one)"
+	@echo "make soak   the tests that take minutes for each store and queue (SOAK_STORE=redis SOAK_QUEUE=RQ: for one)"
 	@echo "make bench  measure, beside peers and the raw store"
 	@echo "make screenshots  make the pictures in docs/ anew"
 	@echo "make lock   choose anew the versions in tests/environments"

@@ -112,6 +112,7 @@ EVENTS: dict[str, Event] = {
     "give up, not begun": GiveUp(TASK, EXPIRED, begun=False),
     "requeue": Requeue(TASK, WORKER_LOST),
     "requeue after its run": Requeue(TASK, NOT_STORED, after_run=True),
+    "requeue, not begun": Requeue(TASK, NOT_STORED, begun=False),
     "report": Report("own", REPORTED),
     "complete": Complete("own", REPORTED),
     "fail": Fail("own", REPORTED, SECOND),
@@ -130,9 +131,14 @@ RUN_EVENTS_TAKEN = {
     "acknowledge": "cancelled",
 }
 QUEUE_IGNORED = dict.fromkeys(
-    ("revoke", "give up", "revoke, not begun", "give up, not begun", "requeue", "requeue after its run"), SAME
+    (
+        *("revoke", "give up", "requeue", "requeue after its run"),
+        *("revoke, not begun", "give up, not begun", "requeue, not begun"),
+    ),
+    SAME,
 )
 QUEUE_DROPS = {"revoke, not begun": "cancelled", "give up, not begun": "failed"}
+QUEUE_KEEPS = {"requeue": "pending", "requeue after its run": "pending", "requeue, not begun": "pending"}
 TASK_STARTS = dict.fromkeys(("task starts", "task starts once more"), "processing")
 TASK_REFUSED = dict.fromkeys(("task starts", "task starts once more"), SAME)
 TASK_BEGINS_ANEW = {"task enqueued": "pending", "task enqueued, late": "pending"} | TASK_STARTS
@@ -163,7 +169,8 @@ WAITS = (
     | {"lock": NO, "enqueue": SAME, "start": "processing", "own start again": "processing"}
     | {"request": "cancelled", "find dead": SAME}
     | TASK_STARTS
-    | {"revoke": "cancelled", "give up": "failed", "requeue": "pending", "requeue after its run": "pending"}
+    | {"revoke": "cancelled", "give up": "failed"}
+    | QUEUE_KEEPS
     | QUEUE_DROPS
 )
 HAS_COMPLETED = (
@@ -172,7 +179,7 @@ HAS_COMPLETED = (
     | {"fail": "failed", "retry": "pending"}
 )
 HAS_FAILED = HAS_COMPLETED | {"fail": SAME}
-TASKS_OWN = {"revoke": "cancelled", "give up": "failed", "requeue": "pending", "requeue after its run": "pending"}
+TASKS_OWN = {"revoke": "cancelled", "give up": "failed", "requeue": "pending"}
 
 EXPECTED: dict[str, dict[str, str]] = {
     "missing": BEGINS_ANEW | RUN_EVENTS_REFUSED | {"request": NO, "find dead": SAME},
@@ -233,6 +240,7 @@ EXPECTED: dict[str, dict[str, str]] = {
     | RUN_EVENTS_TAKEN
     | {"request": "cancelled", "find dead": SAME, "task enqueued, late": SAME}
     | TASKS_OWN
+    | {"requeue, not begun": "pending"}
     | QUEUE_DROPS,
     "another task's run, dead while cancelling": MAY_BE_TAKEN_OVER
     | RUN_EVENTS_TAKEN
@@ -240,8 +248,7 @@ EXPECTED: dict[str, dict[str, str]] = {
     "a task, completed": HAS_COMPLETED
     | {"task enqueued, late": SAME, "task starts": SAME}
     | {"give up": "failed", "requeue after its run": "pending"},
-    "a task, failed": HAS_FAILED
-    | {"task enqueued, late": SAME, "revoke": "cancelled", "requeue": "pending", "requeue after its run": "pending"},
+    "a task, failed": HAS_FAILED | {"task enqueued, late": SAME, "revoke": "cancelled"} | QUEUE_KEEPS,
     "another task's run": LEFT_ALONE | RUN_EVENTS_TAKEN | {"request": "processing"},
 }
 
@@ -292,14 +299,19 @@ def test_a_new_life_keeps_nothing_of_the_old(event: str) -> None:
 
 
 def test_a_start_resets_what_the_last_attempt_left() -> None:
-    """The next attempt counts on, and keeps owner, metadata and creation, but no error, progress or cancel."""
+    """The next attempt counts on, and keeps owner, creation and the lock's metadata, but nothing that was reported."""
+    given = {"file": "old", "by": "ada"}
+    first = transition(structs.replace(SITUATIONS["pending"], attempt=0, meta=given), Start(BLANK, "own"), NOW)
+    noted = transition(transition(first, Report("own", REPORTED), NOW), EVENTS["retry"], NOW)
+    assert noted.meta == {"file": "a.csv", "by": "ada"}
+    assert transition(noted, EVENTS["start"], NOW).meta == given
     waiting = transition(SITUATIONS["processing"], EVENTS["retry"], NOW)
     assert (waiting.status, waiting.error, waiting.attempt, waiting.token) == ("pending", "second", 1, None)
     later = NOW + timedelta(seconds=5)
     again = transition(waiting, EVENTS["start"], later)
     assert (again.attempt, again.started_at, again.heartbeat_at, again.token) == (2, later, later, "new")
     assert (again.error, again.progress, again.completed, again.message, again.speed) == (None, 0.0, None, None, None)
-    assert (again.owner, again.meta, again.created_at) == ("ada", {"file": "a.csv"}, LONG_AGO)
+    assert (again.owner, again.meta, again.created_at) == ("ada", {}, LONG_AGO)
 
 
 def test_a_takeover_counts_the_attempt_and_shuts_the_dead_run_out() -> None:
@@ -359,7 +371,8 @@ def test_a_report_with_nothing_new_is_a_sign_of_life_only() -> None:
 
 def test_a_report_adds_to_the_metadata_that_the_lock_gave() -> None:
     """A run's metadata are merged over what was there."""
-    before = structs.replace(SITUATIONS["processing"], meta={"file": "old", "by": "ada"})
+    given = {"file": "old", "by": "ada"}
+    before = structs.replace(SITUATIONS["processing"], meta=given, given_meta=given)
     assert transition(before, Report("own", REPORTED), NOW).meta == {"file": "a.csv", "by": "ada"}
 
 

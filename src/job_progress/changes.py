@@ -70,7 +70,8 @@ def run_anew(state: JobState, event: Start, now: datetime) -> Fields:
 
 
 def run_again(state: JobState, event: Start, now: datetime) -> Fields:
-    """The next attempt of the same life."""
+    """The next attempt of the same life. What the one before noted goes; what `lock` was given stays."""
+    given = state.given_meta if state.attempt else state.meta
     return {
         "settings": event.blank.settings,
         "owner": _owner(state, event),
@@ -81,11 +82,14 @@ def run_again(state: JobState, event: Start, now: datetime) -> Fields:
         "attempt": state.attempt + 1,
         "started_at": now,
         "updated_at": now,
+        "last_progress_at": now,
         "heartbeat_at": now,
         "silence": None,
         "progress": 0.0,
         "point_of_no_return": False,
-        **dict.fromkeys(("completed", "total", "message", "result", "speed", "rate")),
+        "meta": given,
+        "given_meta": given,
+        **dict.fromkeys(("completed", "total", "message", "result", "result_omitted", "speed", "rate")),
         **_why(None),
         **dict.fromkeys(("finished_at", "cancel_requested_at")),
     }
@@ -126,11 +130,11 @@ def cancel_the_dead(state: JobState, event: Any, now: datetime) -> Fields:
 def report(state: JobState, event: RunEvent, now: datetime) -> Fields:
     """What was reported, and that the run is alive."""
     fields = structs.asdict(event.reported)
-    fields["meta"] = state.meta | event.reported.meta
+    fields["meta"] = state.given_meta | event.reported.meta
     fields["point_of_no_return"] |= state.point_of_no_return
     fields |= {"heartbeat_at": now, "silence": None}
     if not event.reported.is_in(state):
-        fields["updated_at"] = now
+        fields |= {"updated_at": now, "last_progress_at": now}
     return fields
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import re
+from math import isfinite
 from typing import Any
 
 import msgspec
@@ -26,10 +27,18 @@ UNTOLD = "failed"
 _TYPE = re.compile(r"(interrupted by )?(?:[^\W\d]\w*\.)*([A-Z]\w*)(?=: |\n|$)")
 
 
+class TooLarge(ValueError):
+    """What was handed in has a JSON form, which is longer than it may be."""
+
+
 def _encode_model(value: Any) -> Any:
-    if hasattr(value, "model_dump"):  # pydantic, which this package need not import to know
+    kind = type(value).__name__
+    if not hasattr(value, "model_dump"):  # pydantic, which this package need not import to know
+        raise TypeError(f"{kind} has no JSON form")
+    try:
         return value.model_dump(mode="json")
-    raise NotImplementedError
+    except Exception as error:  # whose text may say what viewers of the state should not see
+        raise TypeError(f"model_dump() of {kind} raised {type(error).__name__}") from error
 
 
 _encoder = msgspec.json.Encoder(enc_hook=_encode_model)
@@ -75,22 +84,50 @@ def plain(value: Any, what: str, limit: int) -> Any:
     pydantic models.
 
     Raises:
-        TypeError: It, or something inside, has no JSON form.
-        ValueError: The JSON is longer than *limit* bytes.
+        TypeError: It, or something inside, has no JSON form; or JSON would silently change it: a number that is
+            not finite, or keys of a dictionary that are the same once they are strings.
+        TooLarge: The JSON is longer than *limit* bytes.
     """
     try:
         encoded = _encoder.encode(value)
+        if len(encoded) > limit:
+            raise TooLarge(
+                f"{what} is {len(encoded):,} bytes as JSON and may be {limit:,} (max_result_bytes): "
+                "store it elsewhere and publish where"
+            )
         copy = msgspec.json.decode(encoded)
         _encoder.encode([[copy]])  # in a state it lies deeper
-    except (TypeError, ValueError, NotImplementedError, OverflowError, RecursionError) as error:
-        detail = str(error) or "it has no JSON form"
-        raise TypeError(f"{what} cannot be stored as JSON: {detail} (in a {type(value).__name__})") from error
-    if len(encoded) > limit:
-        raise ValueError(
-            f"{what} is {len(encoded):,} bytes as JSON and may be {limit:,} (max_result_bytes): "
-            "store it elsewhere and publish where"
-        )
+        _refuse_changes(value, encoded)
+    except TooLarge:
+        raise
+    except (TypeError, ValueError, OverflowError, RecursionError) as error:
+        raise TypeError(f"{what} cannot be stored as JSON: {error} (in a {type(value).__name__})") from error
     return copy
+
+
+def _refuse_changes(value: Any, encoded: bytes) -> None:
+    """Raise `TypeError` if JSON, which is *encoded*, silently says something else than *value*."""
+    if b"null" in encoded:  # which is what the encoder makes of NaN
+        _refuse_infinite(msgspec.to_builtins(value, enc_hook=_encode_model))
+    if b"{" in encoded:
+        from json import loads  # which sees each key, and not the last of those that are the same
+
+        loads(encoded, object_pairs_hook=_refuse_twins, parse_int=str, parse_float=str)
+
+
+def _refuse_infinite(value: Any) -> None:
+    if isinstance(value, float) and not isfinite(value):
+        raise TypeError(f"JSON has no {value}")
+    inside = value.values() if isinstance(value, dict) else value if isinstance(value, (list, tuple)) else ()
+    for one in inside:
+        _refuse_infinite(one)
+
+
+def _refuse_twins(pairs: list[tuple[str, Any]]) -> None:
+    keys = [key for key, _ in pairs]
+    if len(set(keys)) < len(keys):
+        twin = next(key for key in keys if keys.count(key) > 1)
+        raise TypeError(f"two keys of a dictionary are {twin!r} once they are strings")
 
 
 def line(text: str, what: str, length: int) -> str:

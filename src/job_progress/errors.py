@@ -46,3 +46,7 @@ class JobCancelled(BaseException):
     def __init__(self, message: str = "the job was cancelled", state: JobState | None = None) -> None:
         super().__init__(message)
         self.state = state
+
+
+class JobCancelledInPool(JobCancelled, Exception):
+    """`JobCancelled` as it is raised in the pools of `multiprocessing`, which pass on nothing but an `Exception`."""

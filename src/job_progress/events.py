@@ -22,6 +22,7 @@ class Reported(Struct, frozen=True, kw_only=True):
     total: int | None = None
     message: str | None = None
     result: Any = None
+    result_omitted: str | None = None
     meta: dict[str, Any] = {}
     point_of_no_return: bool = False
     speed: float | None = None
@@ -36,6 +37,7 @@ class Reported(Struct, frozen=True, kw_only=True):
             and self.message == state.message
             and self.point_of_no_return == state.point_of_no_return
             and self.result == state.result
+            and self.result_omitted == state.result_omitted
             and self.meta.items() <= state.meta.items()
         )
 
@@ -95,11 +97,15 @@ class GiveUp(Struct, frozen=True):
 
 
 class Requeue(Struct, frozen=True):
-    """The queue says that it will run this task again, and why: its worker died, or it failed *after its run*."""
+    """The queue says that it will run this task again, and why: its worker died, or it failed *after its run*.
+
+    If it had not *begun*, or its run is over, another delivery of it may be running.
+    """
 
     blank: JobState
     error: Explanation
     after_run: bool = False
+    begun: bool = True
 
 
 class FindDead(Struct, frozen=True):

@@ -17,7 +17,7 @@ from job_progress import clock
 from job_progress.encoding import MAX_RESULT_BYTES, change_to, state_in
 from job_progress.errors import JobAlreadyProcessing, JobNotCancellable, StoreUnavailable
 from job_progress.events import Event, FindDead, Lock, RequestCancel, Start
-from job_progress.names import check_name, key_of
+from job_progress.names import check_id, check_name, key_of
 from job_progress.outage import Outage
 from job_progress.reporter import Reporter
 from job_progress.run import Run
@@ -145,7 +145,7 @@ class Tracker:
                 Nothing was changed.
             StoreUnavailable: The store does not answer.
         """
-        blank = JobState(job=job, id=check_name(id, "id"))
+        blank = JobState(job=job, id=check_id(id))
         try:
             return self.apply(blank, RequestCancel(), likely_new=False)
         except Refused as refusal:
@@ -321,7 +321,7 @@ class Tracker:
             JobAlreadyProcessing: Another run of the id is alive.
             StoreUnavailable: The run needs a store that does not answer.
         """
-        start = Start(blank, new_token(), task.delivery.said is not None)
+        start = Start(blank, new_token(), task.delivery.has_begun)
         guess = None if task.enqueued is None else waiting_since(blank, task.enqueued)
         try:
             state, missed = self.apply(blank, start, likely_new=True, guess=guess), None
@@ -340,6 +340,7 @@ class Tracker:
             state, missed = transition(blank, start, clock.now()), start
         if state.token != start.token:
             return state
+        task.delivery.has_begun = True
         run = self.run_type(
             state,
             key=self._key_of(state.job, state.id),
@@ -356,7 +357,7 @@ class Tracker:
         return self._hub.watching(self._key_of(job, id), notify)
 
     def _key_of(self, job: str, id: str) -> str:
-        key = self._key(check_name(job, "job name"), check_name(id, "id"))
+        key = self._key(check_name(job, "job name"), check_id(id))
         if not isinstance(key, str) or not key:
             raise TypeError(f"key= must make a non-empty string from a job and an id, not {key!r}")
         return key

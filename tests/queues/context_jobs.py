@@ -30,6 +30,7 @@ OPTIONS: dict[str, dict[str, Any]] = {
     "fails_before": {},
     "fails_after": {},
     "flaky_after": {},
+    "effect": {"cancellable": True},
 }
 AROUND = {
     "fails_before": "failing_before",
@@ -63,7 +64,7 @@ def behind_context(module: ModuleType, name: str) -> Callable[..., Any]:
     return wrapped
 
 
-silent, add, named, wait, stubborn, fail, flaky, nameless, fails_before, fails_after, flaky_after = (
+silent, add, named, wait, stubborn, fail, flaky, nameless, fails_before, fails_after, flaky_after, effect = (
     behind_context(async_jobs, name) for name in OPTIONS
 )
 in_threads = {name: behind_context(jobs, name) for name in OPTIONS}

@@ -134,7 +134,8 @@ def ended(
     stored. No I/O where the function's run has told the state the same.
 
     *delivery* is `QueueTask.delivery`, as it was handed to the function's run. *error* says why the task has failed,
-    to the queue; `None`: it has not. *will_retry*: the queue will run it again.
+    to the queue; `None`: it has not. *will_retry*: the queue will run it again. A run that is still alive, as in a
+    thread that goes on after the queue's time limit, is superseded by that: it stops at its next checkpoint.
     """
     said = delivery.said
     if isinstance(error, JobAlreadyProcessing) or said is JobStatus.CANCELLED:
@@ -143,9 +144,10 @@ def ended(
         if said is JobStatus.PENDING:  # what wraps the function has caught its error, so nothing runs again
             _tell(task, id, args, kwargs, lambda blank: GiveUp(blank, None))
     elif will_retry and said is not JobStatus.PENDING:
-        _tell(task, id, args, kwargs, lambda blank: Requeue(blank, explain(error), after_run=said is not None))
+        after_run = delivery.has_begun and said is not None
+        _tell(task, id, args, kwargs, lambda blank: Requeue(blank, explain(error), after_run, delivery.has_begun))
     elif not will_retry and said is not JobStatus.FAILED:
-        given_up(task, id, args, kwargs, error=error, begun=said is not None)
+        given_up(task, id, args, kwargs, error=error, begun=delivery.has_begun)
 
 
 def hook(function: Callable[P, object]) -> Callable[P, None]:

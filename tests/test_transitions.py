@@ -106,6 +106,7 @@ EVENTS: dict[str, Event] = {
     "task enqueued, late": Enqueue(TASK, late=True),
     "task starts": Start(TASK, "new"),
     "task starts once more": Start(TASK, "new", repeat=True),
+    "asked task starts": Start(TASK, "new", asked=True),
     "revoke": Revoke(TASK),
     "give up": GiveUp(TASK, EXPIRED),
     "revoke, not begun": Revoke(TASK, begun=False),
@@ -139,13 +140,11 @@ QUEUE_IGNORED = dict.fromkeys(
 )
 QUEUE_DROPS = {"revoke, not begun": "cancelled", "give up, not begun": "failed"}
 QUEUE_KEEPS = {"requeue": "pending", "requeue after its run": "pending", "requeue, not begun": "pending"}
-TASK_STARTS = dict.fromkeys(("task starts", "task starts once more"), "processing")
+TASK_STARTS = dict.fromkeys(("task starts", "task starts once more", "asked task starts"), "processing")
 TASK_REFUSED = dict.fromkeys(("task starts", "task starts once more"), SAME)
 TASK_BEGINS_ANEW = {"task enqueued": "pending", "task enqueued, late": "pending"} | TASK_STARTS
 TASK_LEAVES_ALONE = (
-    {"task enqueued": SAME, "task enqueued, late": SAME}
-    | dict.fromkeys(("task starts", "task starts once more"), NO)
-    | QUEUE_IGNORED
+    {"task enqueued": SAME, "task enqueued, late": SAME} | dict.fromkeys(TASK_STARTS, NO) | QUEUE_IGNORED
 )
 BEGINS_ANEW = (
     {"lock": "pending", "enqueue": "pending", "start": "processing", "own start again": "processing"}

@@ -30,6 +30,11 @@ def current_progress() -> Progress:
     return _current.get() or detached()
 
 
+def is_within_run() -> bool:
+    """Is a run executing in this context?"""
+    return _current.get() is not None
+
+
 def within(progress: Progress) -> AbstractContextManager[None]:
     """Inside, `current_progress` is *progress*, such as a part of the run's. For integrations."""
     return held(_current, progress)

@@ -63,11 +63,15 @@ class Enqueue(Struct, frozen=True):
 
 
 class Start(Struct, frozen=True):
-    """A worker begins a run; a *repeat*, if this delivery of its task has run it before."""
+    """A worker begins a run; a *repeat*, if this delivery of its task has run it before.
+
+    If the queue was only *asked* for the task, one that has ended may have been sent again, and nobody has told.
+    """
 
     blank: JobState
     token: str
     repeat: bool = False
+    asked: bool = False
 
 
 class RequestCancel(Struct, frozen=True):

@@ -80,6 +80,8 @@ class QueueTask(Struct, frozen=True, kw_only=True):
             gives the first run's result, or raises, as `end_cancelled` does. By default it gives the result that
             the state has.
         delivery: What has become of this delivery of it.
+        asked: The queue was asked for it, as there is no integration: nobody has told whether a start after its end
+            is the same task, delivered again, or another one, sent with the same id. It is taken for another one.
     """
 
     id: str | None = None
@@ -93,6 +95,7 @@ class QueueTask(Struct, frozen=True, kw_only=True):
     end_cancelled: Callable[[], object] = _quietly
     end_done: Callable[[JobState], object] = _result
     delivery: Delivery = field(default_factory=Delivery)
+    asked: bool = False
 
     def known_as(self, id: str) -> str | None:
         """What the state of the execution *id* remembers this task as: nothing, if its id is the same."""

@@ -103,6 +103,7 @@ class Tracker:
         self.settings = Settings(**{name: value for name, value in given.items() if value != getattr(USUAL, name)})
         self.max_result_bytes = max_result_bytes
         self.claimed: dict[str, tuple[str, str]] = {}  # the names of its jobs, and who bears them
+        self._warned: set[str] = set()  # jobs
         self._key = key
         outage = Outage(self.store)
         self.reporter = Reporter(self.store, flush_interval, heartbeat, outage)
@@ -299,6 +300,8 @@ class Tracker:
             # What stands there may be this very change, if the client asked twice as the first answer was lost.
             if conflict is None or conflict.current == Record(change.version, change.value):
                 return changed.bound_to(self)
+            if guess is not None and conflict.current is None:
+                self._warn_of_twin(blank)
             guess, record = None, conflict.current
             state = state_in(record) or blank
         raise StoreUnavailable(f"{blank.job} {blank.id!r} changed {ROUNDS} times while it was being changed here")
@@ -321,7 +324,7 @@ class Tracker:
             JobAlreadyProcessing: Another run of the id is alive.
             StoreUnavailable: The run needs a store that does not answer.
         """
-        start = Start(blank, new_token(), task.delivery.has_begun)
+        start = Start(blank, new_token(), task.delivery.has_begun, task.asked)
         guess = None if task.enqueued is None else waiting_since(blank, task.enqueued)
         try:
             state, missed = self.apply(blank, start, likely_new=True, guess=guess), None
@@ -355,6 +358,16 @@ class Tracker:
     def watching(self, job: str, id: str, notify: Callable[[], object]) -> AbstractContextManager[Watcher]:
         """Inside a `with`: what holds the newest snapshot, and calls *notify*, from any thread, when there is one."""
         return self._hub.watching(self._key_of(job, id), notify)
+
+    def _warn_of_twin(self, blank: JobState) -> None:
+        if blank.job not in self._warned:
+            self._warned.add(blank.job)
+            logger.warning(
+                "%s %r: its message says that it is pending, and here it is not: the sender calls the job by "
+                "another name, or has another store, or the store has forgotten it; job-progress doctor may tell which",
+                blank.job,
+                blank.id,
+            )
 
     def _key_of(self, job: str, id: str) -> str:
         key = self._key(check_name(job, "job name"), check_id(id))

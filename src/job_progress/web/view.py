@@ -63,8 +63,8 @@ def shown(state: JobState, error: str | None, actions: Collection[str] | None = 
 
 def tag_of(state: JobState, actions: Collection[str], kind: str, *, sees_all: bool) -> str:
     """An ETag: another one whenever what is shown differs in more than the time that goes by."""
-    condition = "s" if state.is_stalled else "h" if state.is_stuck else ""
-    marks = f"{kind[0]}{'c' if 'cancel' in actions else ''}{condition}{'a' if sees_all else ''}"
+    liveness = "s" if state.is_stalled else "h" if state.is_stuck else ""
+    marks = f"{kind[0]}{'c' if 'cancel' in actions else ''}{liveness}{'a' if sees_all else ''}"
     return f'W/"{state.version}{marks}"'
 
 

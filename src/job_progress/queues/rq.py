@@ -133,9 +133,8 @@ class Job(rq.job.Job):
         if self.get_status(refresh=False) == STOPPED:
             self.tell(revoked)
         else:  # a run that was performed has told it, unless something else raised it before the run began
-            self.tell(
-                given_up, error=explain_report(exc_string.strip() or "the worker died"), begun=not self.was_performed
-            )
+            error = explain_report(exc_string.strip() or "the worker died")
+            self.tell(given_up, error=error, begun=not self.was_performed)
         super()._handle_failure(exc_string, *args, **kwargs)
 
     def tell_enqueued(self, *, late: bool = False) -> None:

@@ -25,7 +25,7 @@ TIMEOUT = 60
 
 
 def patient_client(address: str) -> redis.Redis:
-    """A client that waits as long as it is told to: by itself, one of redis 8 gives up after 5 s."""
+    """A client that waits as long as a command tells it to: one of redis 8 gives up by its own time limits."""
     return redis.Redis.from_url(address, socket_timeout=None)
 
 

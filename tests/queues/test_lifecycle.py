@@ -53,10 +53,10 @@ def test_a_worker_tells_of_a_task_that_was_enqueued_under_another_name(
     job_progress_tracker: Tracker, caplog: pytest.LogCaptureFixture
 ) -> None:
     """Its message says that it is pending, and it is not: once for each job, and not of those that are."""
-    for _ in range(2):
+    for turn in range(2):
         for name, id in (("tests.twin", "other"), ("tests.right", "right")):
-            version = enqueued(tracked(name="tests.right")(_work), f"{id}-{_}")
-            with queue_task(QueueTask(id=f"{id}-{_}", enqueued=version)):
+            version = enqueued(tracked(name="tests.right")(_work), f"{id}-{turn}")
+            with queue_task(QueueTask(id=f"{id}-{turn}", enqueued=version)):
                 tracked(name=name)(_work)()
     [record] = caplog.records
     assert "tests.twin 'other-0': its message says that it is pending, and here it is not" in record.getMessage()

@@ -25,7 +25,7 @@ from job_progress.errors import JobCancelled
 from job_progress.progress import Progress
 from job_progress.queues.lifecycle import enqueued, given_up, requeued, revoked
 from job_progress.run import Run
-from job_progress.state import JobState, JobStatus
+from job_progress.state import JobState
 from job_progress.stores import open_store
 from job_progress.task import QueueTask, current_task, queue_task
 from job_progress.testing import frozen_clock
@@ -180,7 +180,7 @@ class Life(RuleBasedStateMachine):
     def start(self, task: str | None, repeat: bool, asked: bool) -> None:
         """*repeat*: the task's own function has run before in the same delivery. *asked*: no integration is there."""
         with queue_task(QueueTask(id=task, asked=asked)):
-            current_task().delivery.said = JobStatus.COMPLETED if repeat else None
+            current_task().delivery.has_begun = repeat
             self.begin(task, repeat, asked)
 
     def begin(self, task: str | None, repeat: bool, asked: bool) -> None:

@@ -53,6 +53,7 @@ def tracked(
     owner: str | Callable[..., object] | None = None,
     cancellable: bool | float = False,
     ttl: float | None = None,
+    stuck_after: float | None = None,
     tracker: Tracker | None = None,
     store_result: bool = False,
 ) -> Callable[[Callable[P, R]], TrackedFunction[P, R]]: ...
@@ -65,6 +66,7 @@ def tracked(
     owner: str | Callable[..., object] | None = None,
     cancellable: bool | float = False,
     ttl: float | None = None,
+    stuck_after: float | None = None,
     tracker: Tracker | None = None,
     store_result: bool = False,
 ) -> Any:
@@ -82,13 +84,16 @@ def tracked(
             `module.qualname`. That is settled at its first use; where it is a name that other processes rely on,
             say it here.
         id: The name of the argument that is the id; or a function of the call's arguments that
-            makes it; or nothing: then the running queue's task id, or else a fresh UUID.
+            makes it; or nothing: then the running queue's task id, or else a fresh UUID. One of more
+            than 200 characters is shortened by a hash, here as in `Job.get`.
         owner: Whom an execution belongs to: the name of the argument that says so, or a function of
             the call's arguments. `None` is nobody. What `lock` was given for the id comes first.
         cancellable: See `Job`.
         ttl: See `Job`.
+        stuck_after: See `Job`.
         tracker: See `Job`.
         store_result: Publish what the function returns, as JSON; `None` leaves what was published before.
+            What has no JSON form or is too large is left out, and `result_omitted` says why.
 
     Raises:
         TypeError: The function is a generator, or no function; or *id* or *owner* names none of its arguments.
@@ -118,6 +123,7 @@ def tracked(
             name or LateName(function, tracker),
             cancellable=cancellable,
             ttl=ttl,
+            stuck_after=stuck_after,
             tracker=tracker,
             id_of=task_id if id is None else chooser(function, "id", id),
             owner_of=nobody if owner is None else chooser(function, "owner", owner),
@@ -130,11 +136,11 @@ def tracked(
             with job.taken_up(Call(function, args, kwargs)) as task:
                 run = job.begin(*job.called(*args, **kwargs))
                 if isinstance(run, Run):
-                    with running(run) as progress:
+                    with running(run):
                         result = function(*args, **kwargs)
                         run.failure = task.failure_in(result)
                         if store_result and result is not None and run.failure is None:
-                            progress.update(result=result)
+                            run.hand_out_returned(result)
                         return result
                 return end_unrun(task, run)
 
@@ -143,11 +149,11 @@ def tracked(
             with job.taken_up(Call(function, args, kwargs)) as task:
                 run = await job.abegin(*job.called(*args, **kwargs))
                 if isinstance(run, Run):
-                    async with arunning(run) as progress:
+                    async with arunning(run):
                         result = await function(*args, **kwargs)
                         run.failure = task.failure_in(result)
                         if store_result and result is not None and run.failure is None:
-                            progress.update(result=result)
+                            run.hand_out_returned(result)
                         return result
                 return await awaited(end_unrun(task, run))
 

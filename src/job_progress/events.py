@@ -22,6 +22,7 @@ class Reported(Struct, frozen=True, kw_only=True):
     total: int | None = None
     message: str | None = None
     result: Any = None
+    result_omitted: str | None = None
     meta: dict[str, Any] = {}
     point_of_no_return: bool = False
     speed: float | None = None
@@ -36,8 +37,16 @@ class Reported(Struct, frozen=True, kw_only=True):
             and self.message == state.message
             and self.point_of_no_return == state.point_of_no_return
             and self.result == state.result
+            and self.result_omitted == state.result_omitted
             and self.meta.items() <= state.meta.items()
         )
+
+
+class Explanation(Struct, frozen=True):
+    """Why something failed: all of it, and what everybody may see who may see the job. `encoding.explain` makes it."""
+
+    text: str
+    for_viewers: str
 
 
 class Lock(Struct, frozen=True):
@@ -77,7 +86,7 @@ class Revoke(Struct, frozen=True):
 
     blank: JobState
     begun: bool = True
-    reason: str | None = None
+    reason: Explanation | None = None
 
 
 class GiveUp(Struct, frozen=True):
@@ -87,16 +96,20 @@ class GiveUp(Struct, frozen=True):
     """
 
     blank: JobState
-    error: str | None
+    error: Explanation | None
     begun: bool = True
 
 
 class Requeue(Struct, frozen=True):
-    """The queue says that it will run this task again, and why: its worker died, or it failed *after its run*."""
+    """The queue says that it will run this task again, and why: its worker died, or it failed *after its run*.
+
+    If it had not *begun*, or its run is over, another delivery of it may be running.
+    """
 
     blank: JobState
-    error: str
+    error: Explanation
     after_run: bool = False
+    begun: bool = True
 
 
 class FindDead(Struct, frozen=True):
@@ -122,7 +135,7 @@ class Fail(Struct, frozen=True):
 
     token: str
     reported: Reported
-    error: str
+    error: Explanation
 
 
 class Retry(Struct, frozen=True):
@@ -130,7 +143,7 @@ class Retry(Struct, frozen=True):
 
     token: str
     reported: Reported
-    error: str | None
+    error: Explanation | None
     due: datetime | None = None
 
 

@@ -21,7 +21,7 @@ from job_progress.encoding import plain
 from job_progress.errors import JobAlreadyProcessing, JobCancelled, StoreUnavailable
 from job_progress.events import Enqueue
 from job_progress.given_names import layers
-from job_progress.names import check_name
+from job_progress.names import check_id, check_name
 from job_progress.progress import Progress
 from job_progress.run import Run
 from job_progress.state import JobState
@@ -44,6 +44,8 @@ class Job:
         cancellable: `False`: executions can be cancelled only while pending. `True`: until they
             end. A number from 0 to 1: until their progress has once reached it.
         ttl: Seconds a finished state is remembered; by default the tracker's.
+        stuck_after: Seconds after which a run that is alive, but reports nothing new, reads `is_stuck`;
+            by default it never does.
         tracker: Where the states live; by default the default tracker, whichever that is by then.
         id_of: Makes the id from the arguments of a call; by default the running queue's task id, or
             else a fresh UUID.
@@ -59,6 +61,7 @@ class Job:
         *,
         cancellable: bool | float = False,
         ttl: float | None = None,
+        stuck_after: float | None = None,
         tracker: Tracker | None = None,
         id_of: Callable[..., Id] = task_id,
         owner_of: Callable[..., str | None] = nobody,
@@ -73,6 +76,9 @@ class Job:
         if ttl is not None:
             check_positive(ttl, "ttl")
         self._ttl = ttl
+        if stuck_after is not None:
+            check_positive(stuck_after, "stuck_after")
+        self._stuck_after = stuck_after
         self._tracker = tracker
         self._id_of = id_of
         self._owner_of = owner_of
@@ -138,7 +144,7 @@ class Job:
         """
         if id is None:
             return None
-        state = self.tracker.get(self.name, check_name(id, "id"))
+        state = self.tracker.get(self.name, check_id(id))
         return self._blank(id).bound_to(self.tracker) if state is None and create_if_missing else state
 
     async def aget(self, id: Id | None, create_if_missing: bool = False) -> JobState | None:
@@ -186,7 +192,7 @@ class Job:
 
     def cancel(self, id: Id) -> JobState:
         """Ask to cancel an execution; see `Tracker.cancel`."""
-        return self.tracker.cancel(self.name, check_name(id, "id"))
+        return self.tracker.cancel(self.name, check_id(id))
 
     async def acancel(self, id: Id) -> JobState:
         """`cancel`, without blocking the event loop."""
@@ -253,7 +259,7 @@ class Job:
             JobCancelled: On entering: *id* was cancelled while it was pending.
             ValueError, TypeError: *id* is none that an execution can have.
         """
-        return self._start(check_name(id, "id"))
+        return self._start(check_id(id))
 
     @contextmanager
     def _start(self, id: str) -> Iterator[Progress]:
@@ -262,7 +268,7 @@ class Job:
 
     def astart(self, id: Id) -> AbstractAsyncContextManager[Progress]:
         """`start`, without blocking the event loop."""
-        return self._astart(check_name(id, "id"))
+        return self._astart(check_id(id))
 
     @asynccontextmanager
     async def _astart(self, id: str) -> AsyncIterator[Progress]:
@@ -279,19 +285,19 @@ class Job:
 
     def watch(self, id: Id, timeout: float | None = None) -> Generator[JobState, None, None]:
         """The states of an execution as they come; see `Tracker.watch`."""
-        return self.tracker.watch(self.name, check_name(id, "id"), timeout)
+        return self.tracker.watch(self.name, check_id(id), timeout)
 
     def awatch(self, id: Id, timeout: float | None = None) -> AsyncGenerator[JobState, None]:
         """`watch`, without blocking the event loop."""
-        return self.tracker.awatch(self.name, check_name(id, "id"), timeout)
+        return self.tracker.awatch(self.name, check_id(id), timeout)
 
     def wait(self, id: Id, timeout: float | None = None) -> JobState:
         """Block until an execution has ended; see `Tracker.wait`."""
-        return self.tracker.wait(self.name, check_name(id, "id"), timeout)
+        return self.tracker.wait(self.name, check_id(id), timeout)
 
     async def await_(self, id: Id, timeout: float | None = None) -> JobState:
         """`wait`, without blocking the event loop."""
-        return await self.tracker.await_(self.name, check_name(id, "id"), timeout)
+        return await self.tracker.await_(self.name, check_id(id), timeout)
 
     def list(
         self,
@@ -323,13 +329,14 @@ class Job:
         tracker = self.tracker
         return JobState(
             job=self.name,
-            id=check_name(id, "id"),
+            id=check_id(id),
             owner=None if owner is None else check_name(owner, "owner"),
             meta=plain(_checked_meta(meta), "meta", tracker.max_result_bytes),
             settings=structs.replace(
                 tracker.settings,
                 cancellable=self._cancellable,
                 ttl=self._ttl or tracker.settings.ttl,
+                stuck_after=self._stuck_after,
             ),
         )
 

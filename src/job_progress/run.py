@@ -336,7 +336,7 @@ class Run:
             delay = _answer(task.retry_delay, error, None)
             due = None if delay is None else clock.now() + timedelta(seconds=max(delay, 0.0))
             return Retry(self.token, reported, text, due)
-        return Fail(self.token, reported, text or explain(error))
+        return Complete(self.token, reported) if text is None else Fail(self.token, reported, text)
 
     def cancellation(self) -> JobCancelled:
         """What a checkpoint raises."""

@@ -105,6 +105,7 @@ EVENTS: dict[str, Event] = {
     "give up, not begun": GiveUp(TASK, "expired", begun=False),
     "requeue": Requeue(TASK, "worker lost"),
     "requeue after its run": Requeue(TASK, "its result cannot be stored", after_run=True),
+    "requeue, not begun": Requeue(TASK, "its decorator fails", begun=False),
     "report": Report("own", REPORTED),
     "complete": Complete("own", REPORTED),
     "fail": Fail("own", REPORTED, "second"),
@@ -123,9 +124,14 @@ RUN_EVENTS_TAKEN = {
     "acknowledge": "cancelled",
 }
 QUEUE_IGNORED = dict.fromkeys(
-    ("revoke", "give up", "revoke, not begun", "give up, not begun", "requeue", "requeue after its run"), SAME
+    (
+        *("revoke", "give up", "requeue", "requeue after its run"),
+        *("revoke, not begun", "give up, not begun", "requeue, not begun"),
+    ),
+    SAME,
 )
 QUEUE_DROPS = {"revoke, not begun": "cancelled", "give up, not begun": "failed"}
+QUEUE_KEEPS = {"requeue": "pending", "requeue after its run": "pending", "requeue, not begun": "pending"}
 TASK_STARTS = dict.fromkeys(("task starts", "task starts once more"), "processing")
 TASK_REFUSED = dict.fromkeys(("task starts", "task starts once more"), SAME)
 TASK_BEGINS_ANEW = {"task enqueued": "pending", "task enqueued, late": "pending"} | TASK_STARTS
@@ -156,7 +162,8 @@ WAITS = (
     | {"lock": NO, "enqueue": SAME, "start": "processing", "own start again": "processing"}
     | {"request": "cancelled", "find dead": SAME}
     | TASK_STARTS
-    | {"revoke": "cancelled", "give up": "failed", "requeue": "pending", "requeue after its run": "pending"}
+    | {"revoke": "cancelled", "give up": "failed"}
+    | QUEUE_KEEPS
     | QUEUE_DROPS
 )
 HAS_COMPLETED = (
@@ -165,7 +172,7 @@ HAS_COMPLETED = (
     | {"fail": "failed", "retry": "pending"}
 )
 HAS_FAILED = HAS_COMPLETED | {"fail": SAME}
-TASKS_OWN = {"revoke": "cancelled", "give up": "failed", "requeue": "pending", "requeue after its run": "pending"}
+TASKS_OWN = {"revoke": "cancelled", "give up": "failed", "requeue": "pending"}
 
 EXPECTED: dict[str, dict[str, str]] = {
     "missing": BEGINS_ANEW | RUN_EVENTS_REFUSED | {"request": NO, "find dead": SAME},
@@ -226,6 +233,7 @@ EXPECTED: dict[str, dict[str, str]] = {
     | RUN_EVENTS_TAKEN
     | {"request": "cancelled", "find dead": SAME, "task enqueued, late": SAME}
     | TASKS_OWN
+    | {"requeue, not begun": "pending"}
     | QUEUE_DROPS,
     "another task's run, dead while cancelling": MAY_BE_TAKEN_OVER
     | RUN_EVENTS_TAKEN
@@ -233,8 +241,7 @@ EXPECTED: dict[str, dict[str, str]] = {
     "a task, completed": HAS_COMPLETED
     | {"task enqueued, late": SAME, "task starts": SAME}
     | {"give up": "failed", "requeue after its run": "pending"},
-    "a task, failed": HAS_FAILED
-    | {"task enqueued, late": SAME, "revoke": "cancelled", "requeue": "pending", "requeue after its run": "pending"},
+    "a task, failed": HAS_FAILED | {"task enqueued, late": SAME, "revoke": "cancelled"} | QUEUE_KEEPS,
     "another task's run": LEFT_ALONE | RUN_EVENTS_TAKEN | {"request": "processing"},
 }
 

@@ -21,7 +21,7 @@ from job_progress.events import Enqueue
 from job_progress.names import check_name
 from job_progress.progress import Progress
 from job_progress.run import Run
-from job_progress.state import JobState
+from job_progress.state import JobState, JobStatus
 from job_progress.task import QueueTask, current_task
 from job_progress.threads import in_thread, to_the_end
 from job_progress.tracker import States, Status, Tracker, check_positive
@@ -344,7 +344,7 @@ class _Deliveries:
         """
         waits = self._alive_until is not None and monotonic() < self._alive_until
         try:
-            return self._job.tracker.begin(self._blank, self._task, needs_store=waits)
+            begun = self._job.tracker.begin(self._blank, self._task, needs_store=waits)
         except JobAlreadyProcessing as error:
             state = error.state
             if state is None or self._blank.task is None or state.task != self._blank.task:
@@ -354,6 +354,10 @@ class _Deliveries:
             self._alive_until = monotonic() + state.settings.stalled_after
         except StoreUnavailable:
             pass
+        else:
+            if isinstance(begun, Run):
+                self._task.delivery.said = JobStatus.PROCESSING
+            return begun
         self.pause = min(2 * self.pause, LONGEST_PAUSE)
         return None
 

@@ -105,9 +105,15 @@ def failed_after_run(state: JobState, event: Any, now: datetime) -> bool:
     return is_after_run and same_task(state, event, now)
 
 
-def same_task_while_cancelling(state: JobState, event: Any, now: datetime) -> bool:
-    """It is about the same task, and that was asked to stop."""
-    return same_task(state, event, now) and state.is_cancelling
+def its_lost_run(state: JobState, event: Any, now: datetime) -> bool:
+    """It is about the same task, whose run has died, or was left to itself: no other delivery is at work."""
+    is_after_run: bool = event.after_run
+    return its_run(state, event, now) and not is_after_run
+
+
+def its_lost_run_while_cancelling(state: JobState, event: Any, now: datetime) -> bool:
+    """The same, and it was asked to stop."""
+    return its_lost_run(state, event, now) and state.is_cancelling
 
 
 def not_another_task(state: JobState, event: Any, now: datetime) -> bool:

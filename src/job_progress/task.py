@@ -44,8 +44,8 @@ class Delivery:
 
     Attributes:
         is_running: A run of the task's own function is alive.
-        said: What the latest run of that has told the state at its end: `PENDING`, if the queue is to run it
-            again; `None`, if none has begun.
+        said: What the latest run of that has told the state: `PROCESSING`, until it ends; `PENDING`, if the queue is
+            to run it again; `None`, if none has begun.
     """
 
     __slots__ = ("is_running", "said")

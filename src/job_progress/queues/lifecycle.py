@@ -133,7 +133,8 @@ def ended(
     stored. No I/O where the function's run has told the state the same.
 
     *delivery* is `QueueTask.delivery`, as it was handed to the function's run. *error* says why the task has failed,
-    to the queue; `None`: it has not. *will_retry*: the queue will run it again.
+    to the queue; `None`: it has not. *will_retry*: the queue will run it again. A run that is still alive, as of a
+    thread that goes on after the queue's time limit, has been superseded by that: it stops at its next checkpoint.
     """
     said = delivery.said
     if isinstance(error, JobAlreadyProcessing) or said is JobStatus.CANCELLED:
@@ -142,7 +143,8 @@ def ended(
         if said is JobStatus.PENDING:  # what wraps the function has caught its error, so nothing runs again
             _tell(task, id, args, kwargs, lambda blank: GiveUp(blank, None))
     elif will_retry and said is not JobStatus.PENDING:
-        _tell(task, id, args, kwargs, lambda blank: Requeue(blank, explain(error), after_run=said is not None))
+        begun, after_run = said is not None, said not in (None, JobStatus.PROCESSING)
+        _tell(task, id, args, kwargs, lambda blank: Requeue(blank, explain(error), after_run, begun))
     elif not will_retry and said is not JobStatus.FAILED:
         given_up(task, id, args, kwargs, error=error, begun=said is not None)
 

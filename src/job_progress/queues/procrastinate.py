@@ -205,10 +205,15 @@ class JobManager(_JobManager):
 
     @hook
     def _tell_ended(self, delivery: _Delivery, job: Job, status: Status | None) -> None:
-        task, said, error = self._app.tasks.get(job.task_name), delivery.task.delivery.said, delivery.error
+        task, error = self._app.tasks.get(job.task_name), delivery.error
         if task is None:
             return
-        if status is Status.ABORTED and said is None and error is not None and delivery.task.was_cancelled(error):
+        if (
+            status is Status.ABORTED
+            and not delivery.task.delivery.has_begun
+            and error is not None
+            and delivery.task.was_cancelled(error)
+        ):
             revoked(*_call(task, job), begun=False)
         else:
             ended(*_call(task, job), delivery=delivery.task.delivery, error=error, will_retry=status is None)

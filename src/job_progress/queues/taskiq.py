@@ -55,7 +55,7 @@ ENQUEUED = "job_progress_enqueued"
 """A label that saves the worker a round trip."""
 RETRIES = "_retries"
 REQUEUED = "X-Taskiq-requeue"
-SAID = "job_progress_said"
+TOLD = "job_progress_told"
 """What the process of a pool has told the state of a task that failed there: an attribute of the error."""
 
 Errors = tuple[type[BaseException], ...]
@@ -277,14 +277,18 @@ class Receiver(_Receiver):
     async def _in_process(self, delivery: _Delivery, target: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Any:
         task = delivery.task
         call = partial(_in_this_process, task.id, task.enqueued, delivery.retries(), target, *args, **kwargs)
-        task.delivery.said = JobStatus.PROCESSING  # it may have begun: if its process dies, nobody tells
+        task.delivery.has_begun = True  # or it may have: if its process dies, nobody tells
         try:
-            said, returned = await asyncio.get_running_loop().run_in_executor(self.executor, call)
+            told, returned = await asyncio.get_running_loop().run_in_executor(self.executor, call)
         except BaseException as error:
-            task.delivery.said = getattr(error, SAID, task.delivery.said)
+            task.delivery.has_begun, task.delivery.said = getattr(error, TOLD, (True, None))
             raise
-        task.delivery.said = said
+        task.delivery.has_begun, task.delivery.said = told
         return delivery.end_done(returned.state) if isinstance(returned, _Done) else returned
+
+
+_Told = tuple[bool, JobStatus | None]
+"""Has the task begun a run, and what has that told the state at its end?"""
 
 
 class _Done:
@@ -296,7 +300,7 @@ class _Done:
 
 def _in_this_process(
     id: str | None, enqueued: int | None, retries: Retries, target: Callable[..., Any], /, *args: Any, **kwargs: Any
-) -> tuple[JobStatus | None, Any]:
+) -> tuple[_Told, Any]:
     """Call *target*, in a process of the pool. Returns what its run has told the state as well."""
     task = QueueTask(
         id=id,
@@ -312,9 +316,9 @@ def _in_this_process(
         pickle.dumps(returned)  # what cannot be sent back is an error, and this one says what the run has told
     except BaseException as error:
         with suppress(AttributeError):
-            setattr(error, SAID, task.delivery.said)
+            setattr(error, TOLD, (task.delivery.has_begun, task.delivery.said))
         raise
-    return task.delivery.said, returned
+    return (task.delivery.has_begun, task.delivery.said), returned
 
 
 def delay_of(retries: Retries, error: BaseException) -> float | None:

@@ -10,7 +10,7 @@ from taskiq import AsyncBroker, TaskiqMessage
 from taskiq.decor import AsyncTaskiqDecoratedTask
 
 from job_progress.job import Job
-from job_progress.names import check_name
+from job_progress.names import check_id, check_name
 from job_progress.task import QueueTask, queue_task
 
 STEP, STEPS = "_pipe_current_step", "_pipe_data"
@@ -51,7 +51,7 @@ def following(broker: AsyncBroker, message: TaskiqMessage, as_called: AsCalled) 
             call = (task, later["task_id"], *_call(task, data, as_called))
             with queue_task(QueueTask(id=later["task_id"])):
                 id, owner = job.called(*call[2], **call[3])
-            check_name(id, "id")
+            check_id(id)
             check_name("nobody" if owner is None else owner, "owner")
             yield call
 

@@ -43,15 +43,17 @@ class Delivery:
     """One delivery of a task to a worker, and what has become of it in this process.
 
     Attributes:
-        is_running: A run of the task's own function is alive.
+        is_running: A run of the task's own function is alive, or waits for that of an earlier delivery.
+        has_begun: It has begun a run, which is not an earlier delivery's.
         said: What the latest run of that has told the state at its end: `PENDING`, if the queue is to run it
             again; `None`, if none has begun.
     """
 
-    __slots__ = ("is_running", "said")
+    __slots__ = ("has_begun", "is_running", "said")
 
     def __init__(self) -> None:
         self.is_running = False
+        self.has_begun = False
         self.said: JobStatus | None = None
 
 

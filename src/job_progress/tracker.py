@@ -343,6 +343,7 @@ class Tracker:
             state, missed = transition(blank, start, clock.now()), start
         if state.token != start.token:
             return state
+        task.delivery.has_begun = True
         run = self.run_type(
             state,
             key=self._key_of(state.job, state.id),

@@ -142,9 +142,9 @@ def ended(
         if said is JobStatus.PENDING:  # what wraps the function has caught its error, so nothing runs again
             _tell(task, id, args, kwargs, lambda blank: GiveUp(blank, None))
     elif will_retry and said is not JobStatus.PENDING:
-        _tell(task, id, args, kwargs, lambda blank: Requeue(blank, explain(error), after_run=said is not None))
+        _tell(task, id, args, kwargs, lambda blank: Requeue(blank, explain(error), after_run=delivery.has_begun))
     elif not will_retry and said is not JobStatus.FAILED:
-        given_up(task, id, args, kwargs, error=error, begun=said is not None)
+        given_up(task, id, args, kwargs, error=error, begun=delivery.has_begun)
 
 
 def hook(function: Callable[P, object]) -> Callable[P, None]:

@@ -46,7 +46,7 @@ class Delivery:
         is_running: A run of the task's own function is alive, or waits for that of an earlier delivery.
         has_begun: It has begun a run, which is not an earlier delivery's.
         said: What the latest run of that has told the state at its end: `PENDING`, if the queue is to run it
-            again; `None`, if none has begun.
+            again; `None`, if none has ended.
     """
 
     __slots__ = ("has_begun", "is_running", "said")
@@ -80,6 +80,8 @@ class QueueTask(Struct, frozen=True, kw_only=True):
             gives the first run's result, or raises, as `end_cancelled` does. By default it gives the result that
             the state has.
         delivery: What has become of this delivery of it.
+        asked: The queue was asked for it, as there is no integration: nobody has told whether a start after its end
+            is the same task, delivered again, or another one, sent with the same id. It is taken for another one.
     """
 
     id: str | None = None
@@ -93,6 +95,7 @@ class QueueTask(Struct, frozen=True, kw_only=True):
     end_cancelled: Callable[[], object] = _quietly
     end_done: Callable[[JobState], object] = _result
     delivery: Delivery = field(default_factory=Delivery)
+    asked: bool = False
 
     def known_as(self, id: str) -> str | None:
         """What the state of the execution *id* remembers this task as: nothing, if its id is the same."""

@@ -24,12 +24,17 @@ HOST = "QUEUE_TESTS_HOST"
 TIMEOUT = 60
 
 
+def patient_client(address: str) -> redis.Redis:
+    """A client that waits as long as it is told to: by itself, one of redis 8 gives up after 5 s."""
+    return redis.Redis.from_url(address, socket_timeout=None)
+
+
 class OrderDriver(Driver):
     """A driver whose one process takes orders: to `work`, to `submit` and `cancel`, and to tell an `outcome`."""
 
     def __init__(self, address: str) -> None:
         super().__init__(address)
-        self._client = redis.Redis.from_url(address)
+        self._client = patient_client(address)
         self._folder = TemporaryDirectory(prefix="orders-")
         self._host: Worker | None = None
         self._pool, self._name = "", ""
@@ -91,7 +96,7 @@ class OrderDriver(Driver):
 
 def follow(orders: Mapping[str, Callable[..., Any]]) -> None:
     """In the process: follow orders, each by its name, until there is a signal to end."""
-    client = redis.Redis.from_url(os.environ[ADDRESS])
+    client = patient_client(os.environ[ADDRESS])
     while True:
         order: Any = client.blpop([os.environ[HOST]])
         reply, name, *arguments = json.loads(order[1])

@@ -325,6 +325,32 @@ def test_what_is_tried_again_after_the_function_waits() -> None:
 
 
 @pytest.mark.parametrize("will_retry", [False, True])
+def test_what_goes_on_after_the_queue_s_time_limit_has_failed_or_waits(will_retry: bool) -> None:
+    """A thread cannot be stopped: its run is superseded, so it stops at a checkpoint and changes nothing any more."""
+    task = begin()
+    with queue_task(task), load.job.start("p") as progress:
+        end(task, error=TimeoutError("1 s"), will_retry=will_retry)
+        assert seen().status == ("pending" if will_retry else "failed")
+        progress.update(0.5).flush()
+        assert progress.cancel_requested
+    assert (seen().status, seen().error) == ("pending" if will_retry else "failed", "TimeoutError: 1 s")
+
+
+@pytest.mark.parametrize("is_over", [False, True])
+def test_a_retry_that_has_begun_already_is_left_alone(is_over: bool) -> None:
+    """What failed before or after its function was sent again before the queue could say so: that run lives."""
+    first = begin()
+    if is_over:
+        with queue_task(first), pytest.raises(ValueError, match="x"):
+            load("p", ValueError("x"))
+    with queue_task(begin()), load.job.start("p") as progress:
+        end(first, error=ConnectionError("no answer"), will_retry=True)
+        assert seen().is_processing
+        progress.update(0.5).flush()
+    assert seen().is_completed
+
+
+@pytest.mark.parametrize("will_retry", [False, True])
 def test_what_fails_before_the_function_says_so(will_retry: bool) -> None:
     """It is not pending without a word."""
     end(begin(), error=ValueError("no setup"), will_retry=will_retry)

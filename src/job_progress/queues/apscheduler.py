@@ -27,7 +27,7 @@ except ModuleNotFoundError as error:  # pragma: no cover - in tests it is there
     raise ModuleNotFoundError(f"{error}: pip install 'job-progress[apscheduler]'", name=error.name) from None
 
 from job_progress.job import Job
-from job_progress.names import check_name
+from job_progress.names import check_id
 from job_progress.queues.lifecycle import enqueued, given_up
 from job_progress.task import NO_TASK, QueueTask, enter_task
 
@@ -57,7 +57,7 @@ def id_of(schedule: Any, due: datetime | None = None) -> str:
         due = getattr(schedule, "next_run_time", None)
         if due is None:
             raise ValueError(f"{schedule!r} has no next run time: name the one that you mean")
-    return check_name(f"{getattr(schedule, 'id', schedule)} {due.astimezone(UTC).isoformat()}", "id")
+    return check_id(f"{getattr(schedule, 'id', schedule)} {due.astimezone(UTC).isoformat()}")
 
 
 class _Firings:
@@ -102,7 +102,7 @@ class _Watched:
         try:
             self._submit(schedule, _Firings(schedule.id, due))
         except BaseException as error:  # too many run already, for one
-            self._give_up(schedule.id, due, str(error))
+            self._give_up(schedule.id, due, error)
             raise
 
     def success(self, id: str, events: Sequence[Any]) -> None:

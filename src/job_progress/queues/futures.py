@@ -29,7 +29,7 @@ from uuid import uuid4
 
 from job_progress.errors import JobAlreadyProcessing
 from job_progress.job import Job
-from job_progress.names import check_name
+from job_progress.names import check_id
 from job_progress.queues.lifecycle import enqueued, given_up, revoked
 from job_progress.task import QueueTask, queue_task
 
@@ -111,7 +111,7 @@ def _mark(future: Any, job: Job, call: _Call) -> None:
     _, task, args, kwargs = call
     id: str | None = None
     with suppress(Exception), queue_task(QueueTask(id=task)):  # it has been said in the log, or will be when it runs
-        id = check_name(job.called(*args, **kwargs)[0], "id")
+        id = check_id(job.called(*args, **kwargs)[0])
     future.job, future.job_progress_id = job, id
 
 

@@ -32,6 +32,7 @@ except ModuleNotFoundError as error:  # pragma: no cover - in tests it is there
 
 from msgspec.structs import replace
 
+from job_progress.encoding import explain_report
 from job_progress.queues.lifecycle import enqueued, given_up, requeued, revoked
 from job_progress.task import QueueTask, queue_task
 
@@ -132,8 +133,9 @@ class Job(rq.job.Job):
         if self.get_status(refresh=False) == STOPPED:
             self.tell(revoked)
         else:  # a run that was performed has told it, unless something else raised it before the run began
-            error = exc_string.strip().rpartition("\n")[2] or "the worker died"
-            self.tell(given_up, error=error, begun=not self.was_performed)
+            self.tell(
+                given_up, error=explain_report(exc_string.strip() or "the worker died"), begun=not self.was_performed
+            )
         super()._handle_failure(exc_string, *args, **kwargs)
 
     def tell_enqueued(self, *, late: bool = False) -> None:

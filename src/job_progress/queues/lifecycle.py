@@ -150,6 +150,22 @@ def ended(
         given_up(task, id, args, kwargs, error=error, begun=delivery.has_begun)
 
 
+def state_of(
+    task: object, id: str, args: Sequence[Any] = (), kwargs: Mapping[str, Any] | None = None
+) -> JobState | None:
+    """The state whose latest run the task is, or is to be, if there is one. Arguments as for `enqueued`.
+
+    One round trip. Unlike the others this may raise; it is for hooks that would else decide blindly.
+    """
+    job = Job.behind(task)
+    if job is None:
+        return None
+    with queue_task(QueueTask(id=id)):
+        blank = job.blank_of_task(*job.called(*args, **kwargs or {}))
+    state = job.get(blank.id)
+    return state if state is not None and state.task == blank.task else None
+
+
 def hook(function: Callable[P, object]) -> Callable[P, None]:
     """*function* for a queue to call: it gives nothing, and what it raises is logged instead."""
 

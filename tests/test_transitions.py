@@ -105,6 +105,7 @@ EVENTS: dict[str, Event] = {
     "give up, not begun": GiveUp(TASK, "expired", begun=False),
     "requeue": Requeue(TASK, "worker lost"),
     "requeue after its run": Requeue(TASK, "its result cannot be stored", after_run=True),
+    "requeue, not begun": Requeue(TASK, "worker lost", begun=False),
     "report": Report("own", REPORTED),
     "complete": Complete("own", REPORTED),
     "fail": Fail("own", REPORTED, "second"),
@@ -123,9 +124,14 @@ RUN_EVENTS_TAKEN = {
     "acknowledge": "cancelled",
 }
 QUEUE_IGNORED = dict.fromkeys(
-    ("revoke", "give up", "revoke, not begun", "give up, not begun", "requeue", "requeue after its run"), SAME
+    (
+        *("revoke", "give up", "revoke, not begun", "give up, not begun"),
+        *("requeue", "requeue after its run", "requeue, not begun"),
+    ),
+    SAME,
 )
 QUEUE_DROPS = {"revoke, not begun": "cancelled", "give up, not begun": "failed"}
+QUEUE_REPEATS = {"requeue, not begun": "pending"}
 TASK_STARTS = dict.fromkeys(("task starts", "task starts once more"), "processing")
 TASK_REFUSED = dict.fromkeys(("task starts", "task starts once more"), SAME)
 TASK_BEGINS_ANEW = {"task enqueued": "pending", "task enqueued, late": "pending"} | TASK_STARTS
@@ -158,6 +164,7 @@ WAITS = (
     | TASK_STARTS
     | {"revoke": "cancelled", "give up": "failed", "requeue": "pending", "requeue after its run": "pending"}
     | QUEUE_DROPS
+    | QUEUE_REPEATS
 )
 HAS_COMPLETED = (
     BEGINS_ANEW
@@ -226,7 +233,8 @@ EXPECTED: dict[str, dict[str, str]] = {
     | RUN_EVENTS_TAKEN
     | {"request": "cancelled", "find dead": SAME, "task enqueued, late": SAME}
     | TASKS_OWN
-    | QUEUE_DROPS,
+    | QUEUE_DROPS
+    | QUEUE_REPEATS,
     "another task's run, dead while cancelling": MAY_BE_TAKEN_OVER
     | RUN_EVENTS_TAKEN
     | {"start": "processing", "request": "cancelled", "find dead": "cancelled", "retry": "cancelled"},
@@ -234,7 +242,8 @@ EXPECTED: dict[str, dict[str, str]] = {
     | {"task enqueued, late": SAME, "task starts": SAME}
     | {"give up": "failed", "requeue after its run": "pending"},
     "a task, failed": HAS_FAILED
-    | {"task enqueued, late": SAME, "revoke": "cancelled", "requeue": "pending", "requeue after its run": "pending"},
+    | {"task enqueued, late": SAME, "revoke": "cancelled", "requeue": "pending", "requeue after its run": "pending"}
+    | QUEUE_REPEATS,
     "another task's run": LEFT_ALONE | RUN_EVENTS_TAKEN | {"request": "processing"},
 }
 

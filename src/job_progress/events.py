@@ -88,11 +88,15 @@ class GiveUp(Struct, frozen=True):
 
 
 class Requeue(Struct, frozen=True):
-    """The queue says that it will run this task again, and why: its worker died, or it failed *after its run*."""
+    """The queue says that it will run this task again, and why: its worker died, or it failed *after its run*.
+
+    If it had not *begun*, another delivery of it may be running.
+    """
 
     blank: JobState
     error: str
     after_run: bool = False
+    begun: bool = True
 
 
 class FindDead(Struct, frozen=True):

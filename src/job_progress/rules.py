@@ -105,11 +105,6 @@ def failed_after_run(state: JobState, event: Any, now: datetime) -> bool:
     return is_after_run and same_task(state, event, now)
 
 
-def same_task_while_cancelling(state: JobState, event: Any, now: datetime) -> bool:
-    """It is about the same task, and that was asked to stop."""
-    return same_task(state, event, now) and state.is_cancelling
-
-
 def not_another_task(state: JobState, event: Any, now: datetime) -> bool:
     """It may be about the task that is waited for, as no other one is known."""
     return state.task is None or same_task(state, event, now)

@@ -358,7 +358,7 @@ class _Deliveries:
         return None
 
 
-_WRAPPED = ("__wrapped__", "func", "fn", "original_func", "run", "coroutine")
+_WRAPPED = ("__wrapped__", "func", "fn", "original_func", "run", "coroutine", "perform")
 """Where wrappers, and the task objects of queues, keep the function that they are about."""
 _LAYERS = 20
 

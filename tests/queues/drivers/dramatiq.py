@@ -71,7 +71,7 @@ class Dramatiq(Driver):
     def send_followed(self, first: tuple[str, ...], then: tuple[str, ...]) -> tuple[str, str]:
         before = self.actors[first[0]].message_with_options(args=first[1:], max_retries=0)
         after = self.actors[then[0]].message_with_options(args=then[1:], pipe_ignore=True)
-        chain = before | after
+        chain: Any = before | after
         chain.run()
         return before.message_id, after.message_id
 

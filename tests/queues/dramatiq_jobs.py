@@ -132,12 +132,12 @@ def only_here() -> None:
 class Refreshing(GenericActor):
     """Class-based actors, whose method is the job."""
 
-    class Meta:
+    class Meta:  # pyright: ignore[reportIncompatibleVariableOverride]
         abstract = True
         max_retries = 0
 
     @tracked(tracker=tracker, id="product", store_result=True)
-    def perform(self, product: str) -> str:
+    def perform(self, product: str) -> str:  # pyright: ignore[reportIncompatibleMethodOverride]
         """Have an id of its own."""
         return f"refreshed {product}"
 
@@ -145,12 +145,12 @@ class Refreshing(GenericActor):
 class Adding(GenericActor):
     """The same, with the message's id."""
 
-    class Meta:
+    class Meta:  # pyright: ignore[reportIncompatibleVariableOverride]
         abstract = True
         max_retries = 0
 
     @tracked(tracker=tracker, store_result=True)
-    def perform(self, a: int, b: int) -> int:
+    def perform(self, a: int, b: int) -> int:  # pyright: ignore[reportIncompatibleMethodOverride]
         """Have a result."""
         return a + b
 

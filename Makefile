@@ -6,7 +6,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 # Not where it is used: a comma divides what a call is given.
 DEMO := ".[cli,web]"
-SEVERAL := -n 3 --dist worksteal --reruns 2
+SEVERAL := -n 3 --dist worksteal
 
 .DEFAULT_GOAL := help
 .PHONY: help demo test check soak bench screenshots lock clean

@@ -1,5 +1,6 @@
 """Every situation × every event: what becomes of it, or that it is refused."""
 
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -10,6 +11,7 @@ from job_progress.events import (
     Complete,
     Enqueue,
     Event,
+    Explanation,
     Fail,
     FindDead,
     GiveUp,
@@ -88,6 +90,11 @@ SITUATIONS: dict[str, JobState] = {
     "another task's run": state("processing", token="own", task="task-2"),
 }
 
+SECOND = Explanation("second", "second, for viewers")
+EXPIRED = Explanation("expired", "expired, for viewers")
+WORKER_LOST = Explanation("worker lost", "worker lost, for viewers")
+NOT_STORED = Explanation("its result cannot be stored", "not stored, for viewers")
+
 EVENTS: dict[str, Event] = {
     "lock": Lock(BLANK),
     "enqueue": Enqueue(BLANK),
@@ -99,17 +106,18 @@ EVENTS: dict[str, Event] = {
     "task enqueued, late": Enqueue(TASK, late=True),
     "task starts": Start(TASK, "new"),
     "task starts once more": Start(TASK, "new", repeat=True),
+    "asked task starts": Start(TASK, "new", asked=True),
     "revoke": Revoke(TASK),
-    "give up": GiveUp(TASK, "expired"),
+    "give up": GiveUp(TASK, EXPIRED),
     "revoke, not begun": Revoke(TASK, begun=False),
-    "give up, not begun": GiveUp(TASK, "expired", begun=False),
-    "requeue": Requeue(TASK, "worker lost"),
-    "requeue after its run": Requeue(TASK, "its result cannot be stored", after_run=True),
-    "requeue, not begun": Requeue(TASK, "its decorator fails", begun=False),
+    "give up, not begun": GiveUp(TASK, EXPIRED, begun=False),
+    "requeue": Requeue(TASK, WORKER_LOST),
+    "requeue after its run": Requeue(TASK, NOT_STORED, after_run=True),
+    "requeue, not begun": Requeue(TASK, NOT_STORED, begun=False),
     "report": Report("own", REPORTED),
     "complete": Complete("own", REPORTED),
-    "fail": Fail("own", REPORTED, "second"),
-    "retry": Retry("own", REPORTED, "second"),
+    "fail": Fail("own", REPORTED, SECOND),
+    "retry": Retry("own", REPORTED, SECOND),
     "acknowledge": Acknowledge("own", REPORTED),
 }
 
@@ -132,13 +140,11 @@ QUEUE_IGNORED = dict.fromkeys(
 )
 QUEUE_DROPS = {"revoke, not begun": "cancelled", "give up, not begun": "failed"}
 QUEUE_KEEPS = {"requeue": "pending", "requeue after its run": "pending", "requeue, not begun": "pending"}
-TASK_STARTS = dict.fromkeys(("task starts", "task starts once more"), "processing")
+TASK_STARTS = dict.fromkeys(("task starts", "task starts once more", "asked task starts"), "processing")
 TASK_REFUSED = dict.fromkeys(("task starts", "task starts once more"), SAME)
 TASK_BEGINS_ANEW = {"task enqueued": "pending", "task enqueued, late": "pending"} | TASK_STARTS
 TASK_LEAVES_ALONE = (
-    {"task enqueued": SAME, "task enqueued, late": SAME}
-    | dict.fromkeys(("task starts", "task starts once more"), NO)
-    | QUEUE_IGNORED
+    {"task enqueued": SAME, "task enqueued, late": SAME} | dict.fromkeys(TASK_STARTS, NO) | QUEUE_IGNORED
 )
 BEGINS_ANEW = (
     {"lock": "pending", "enqueue": "pending", "start": "processing", "own start again": "processing"}
@@ -377,6 +383,20 @@ def test_versions_grow_whatever_the_clock_does(hours: int) -> None:
     assert after.version > before.version
 
 
+def test_an_error_and_what_viewers_see_of_it_are_of_one_event() -> None:
+    """Whatever happens to whichever state: both texts are new, or both are as they were, or both are gone."""
+    both = {"error": "old", "error_for_viewers": "old, for viewers"}
+    known = {(None, None), tuple(both.values())}
+    known |= {(why.text, why.for_viewers) for why in (SECOND, EXPIRED, WORKER_LOST, NOT_STORED)}
+    seen = set()
+    for before in SITUATIONS.values():
+        for event in (*EVENTS.values(), Revoke(TASK, reason=EXPIRED), GiveUp(TASK, None)):
+            with suppress(Refused):
+                after = transition(structs.replace(before, **both), event, NOW)
+                seen.add((after.error, after.error_for_viewers))
+    assert seen == known
+
+
 def test_a_completed_state_is_full_and_without_error() -> None:
     """Whatever the last report said, completed means 100 percent, and the last attempt's error is gone."""
     done = transition(structs.replace(SITUATIONS["processing"], error="old"), Complete("own", REPORTED), NOW)
@@ -386,7 +406,7 @@ def test_a_completed_state_is_full_and_without_error() -> None:
 def test_a_failed_or_cancelled_state_shows_how_far_it_came() -> None:
     """The bar of what did not end well stays where it was, with its partial result."""
     reported = structs.replace(REPORTED, result={"rows": 5})
-    for event in (Fail("own", reported, "boom"), Acknowledge("own", reported)):
+    for event in (Fail("own", reported, SECOND), Acknowledge("own", reported)):
         ended = transition(SITUATIONS["processing"], event, NOW)
         assert (ended.progress, ended.result) == (0.5, {"rows": 5})
 

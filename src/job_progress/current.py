@@ -6,7 +6,6 @@ import sys
 from collections.abc import AsyncIterator, Awaitable, Iterator
 from contextlib import AbstractContextManager, asynccontextmanager, contextmanager
 from contextvars import ContextVar
-from functools import partial
 from threading import current_thread, main_thread
 from typing import Any
 
@@ -15,7 +14,7 @@ from job_progress.progress import Progress
 from job_progress.run import Run
 from job_progress.state import JobState, JobStatus, Settings
 from job_progress.task import NO_TASK, QueueTask, current_task, held, queue_task
-from job_progress.threads import to_the_end
+from job_progress.threads import cancelled_to_the_end, to_the_end
 
 _current: ContextVar[Progress | None] = ContextVar("job_progress_current", default=None)
 _live: set[Run] = set()
@@ -29,6 +28,11 @@ def current_progress() -> Progress:
     be called plainly. No I/O.
     """
     return _current.get() or detached()
+
+
+def is_within_run() -> bool:
+    """Is a run executing in this context?"""
+    return _current.get() is not None
 
 
 def within(progress: Progress) -> AbstractContextManager[None]:
@@ -73,12 +77,12 @@ async def arunning(run: Run) -> AsyncIterator[Progress]:
         with _inside(run) as progress:
             yield progress
     except CancelledError as error:
-        await to_the_end(partial(run.finish, error), error)
+        await cancelled_to_the_end(error, run.finish, error)
     except BaseException as error:
-        if not await to_the_end(partial(run.finish, error)):
+        if not await to_the_end(run.finish, error):
             raise
     else:
-        await to_the_end(partial(run.finish, run.failure))
+        await to_the_end(run.finish, run.failure)
 
 
 def end_unrun(task: QueueTask, begun: Run | JobState) -> Any:

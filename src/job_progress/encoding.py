@@ -1,13 +1,16 @@
-"""JSON in and out: a state as bytes, and what users hand in as plain values."""
+"""JSON in and out: a state as bytes, and what users hand in as plain values; and errors as texts."""
 
 from __future__ import annotations
 
 import logging
+import re
 from math import isfinite
 from typing import Any
 
 import msgspec
 
+from job_progress.errors import JobFailed
+from job_progress.events import Explanation
 from job_progress.state import JobState, microseconds
 from job_progress.stores.contract import Change, Record
 
@@ -18,6 +21,10 @@ MAX_RESULT_BYTES = 64 * 1024
 MESSAGE_LENGTH = 1000
 """Longer messages are cut: a progress message is a line, and each report carries it."""
 ERROR_LENGTH = 4000
+TRACEBACK = "Traceback (most recent call last):"
+UNTOLD = "failed"
+"""What viewers are told of an error of which they may see nothing."""
+_TYPE = re.compile(r"(interrupted by )?(?:[^\W\d]\w*\.)*([A-Z]\w*)(?=: |\n|$)")
 
 
 class TooLarge(ValueError):
@@ -136,13 +143,50 @@ def line(text: str, what: str, length: int) -> str:
     return text if text.isascii() else text.encode("utf-8", "replace").decode("utf-8")
 
 
-def explain(error: BaseException | str) -> str:
-    """*error* in one piece of text: its type and its message."""
-    if isinstance(error, str):
-        return line(error, "error", ERROR_LENGTH)
+def explain(error: BaseException | str | Explanation, before: str = "") -> Explanation:
+    """Why something failed, with *before* in front.
+
+    Of an exception that is its type and its message, and viewers see the type only: a message may hold anything, the
+    password of a database too. A text, and what a `JobFailed` says, is meant for them; a traceback in it is not.
+    """
+    if isinstance(error, Explanation):
+        text, for_viewers = error.text, error.for_viewers
+    elif isinstance(error, str):
+        text, for_viewers = error, _without_traceback(error)
+    else:
+        name, message = type(error).__name__, _message_of(error)
+        text = f"{name}: {message}" if message else name
+        for_viewers = _without_traceback(message) or name if isinstance(error, JobFailed) else name
+    return Explanation(*(line(before + part, "error", ERROR_LENGTH) for part in (text, for_viewers)))
+
+
+def explain_report(report: str) -> Explanation:
+    """Why something failed, of a queue's *report*: its own words; or a traceback, whose end tells what was raised."""
+    if TRACEBACK in report:
+        text = _raised_in(report)
+        return explain(Explanation(text, type_in(text)))
+    return explain(report.strip().rpartition("\n")[2])
+
+
+def type_in(text: str) -> str:
+    """The type of the exception that *text* tells of; a neutral word, if it does not look like that."""
+    named = _TYPE.match(text)
+    return f"{named[1] or ''}{named[2]}" if named else UNTOLD
+
+
+def _without_traceback(text: str) -> str:
+    return type_in(_raised_in(text)) if TRACEBACK in text else text
+
+
+def _raised_in(report: str) -> str:
+    """What comes behind the last traceback in *report*: an exception's type and message."""
+    lines = report.rpartition(TRACEBACK)[2].strip("\n").splitlines()
+    ends = (number for number, one in enumerate(lines) if one.strip() and not one.startswith(" "))
+    return "\n".join(lines[next(ends, len(lines)) :]).strip() or UNTOLD
+
+
+def _message_of(error: BaseException) -> str:
     try:
-        message = str(error)
+        return str(error)
     except Exception as broken:  # noqa: BLE001 - an error that cannot be printed is still an error
-        message = f"(its message could not be made: {type(broken).__name__})"
-    name = type(error).__name__
-    return line(f"{name}: {message}" if message else name, "error", ERROR_LENGTH)
+        return f"(its message could not be made: {type(broken).__name__})"

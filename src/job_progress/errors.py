@@ -28,6 +28,14 @@ class StoreUnavailable(ProgressError):
     """The store did not answer, or answered with an error. The cause is chained to it."""
 
 
+class JobFailed(Exception):
+    """For jobs to raise when what went wrong is meant for people: everybody who may see the job sees this text.
+
+    Of other exceptions, those who may see one job but not list all of them see the type only. To the queue it is an
+    exception like others, and is retried like them.
+    """
+
+
 class JobCancelled(BaseException):
     """Raised inside a job at a checkpoint, after somebody asked to cancel it.
 

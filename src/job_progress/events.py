@@ -42,6 +42,13 @@ class Reported(Struct, frozen=True, kw_only=True):
         )
 
 
+class Explanation(Struct, frozen=True):
+    """Why something failed: all of it, and what everybody may see who may see the job. `encoding.explain` makes it."""
+
+    text: str
+    for_viewers: str
+
+
 class Lock(Struct, frozen=True):
     """Somebody wants to be the one who dispatches this id."""
 
@@ -56,11 +63,15 @@ class Enqueue(Struct, frozen=True):
 
 
 class Start(Struct, frozen=True):
-    """A worker begins a run; a *repeat*, if this delivery of its task has run it before."""
+    """A worker begins a run; a *repeat*, if this delivery of its task has run it before.
+
+    If the queue was only *asked* for the task, one that has ended may have been sent again, and nobody has told.
+    """
 
     blank: JobState
     token: str
     repeat: bool = False
+    asked: bool = False
 
 
 class RequestCancel(Struct, frozen=True):
@@ -75,7 +86,7 @@ class Revoke(Struct, frozen=True):
 
     blank: JobState
     begun: bool = True
-    reason: str | None = None
+    reason: Explanation | None = None
 
 
 class GiveUp(Struct, frozen=True):
@@ -85,7 +96,7 @@ class GiveUp(Struct, frozen=True):
     """
 
     blank: JobState
-    error: str | None
+    error: Explanation | None
     begun: bool = True
 
 
@@ -96,7 +107,7 @@ class Requeue(Struct, frozen=True):
     """
 
     blank: JobState
-    error: str
+    error: Explanation
     after_run: bool = False
     begun: bool = True
 
@@ -124,7 +135,7 @@ class Fail(Struct, frozen=True):
 
     token: str
     reported: Reported
-    error: str
+    error: Explanation
 
 
 class Retry(Struct, frozen=True):
@@ -132,7 +143,7 @@ class Retry(Struct, frozen=True):
 
     token: str
     reported: Reported
-    error: str | None
+    error: Explanation | None
     due: datetime | None = None
 
 

@@ -6,25 +6,27 @@ import logging
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Collection, Generator, Iterator
 from contextlib import AbstractAsyncContextManager, AbstractContextManager, asynccontextmanager, contextmanager
 from datetime import timedelta
-from functools import partial
 from time import monotonic, sleep
 from typing import Any
 from uuid import UUID
 
 from msgspec import structs
 
+from job_progress.asked import NO_CALL, Call, ask
 from job_progress.calls import nobody, task_id
-from job_progress.current import arunning, running
+from job_progress.claims import LateName
+from job_progress.current import arunning, is_within_run, running
 from job_progress.default import default_tracker
 from job_progress.encoding import plain
 from job_progress.errors import JobAlreadyProcessing, JobCancelled, StoreUnavailable
 from job_progress.events import Enqueue
+from job_progress.given_names import layers
 from job_progress.names import check_id, check_name
 from job_progress.progress import Progress
 from job_progress.run import Run
 from job_progress.state import JobState
 from job_progress.task import QueueTask, current_task
-from job_progress.threads import in_thread, to_the_end
+from job_progress.threads import cancelled_to_the_end, in_thread, to_the_end
 from job_progress.tracker import States, Status, Tracker, check_positive
 
 logger = logging.getLogger("job_progress")
@@ -55,7 +57,7 @@ class Job:
 
     def __init__(
         self,
-        name: str,
+        name: str | LateName,
         *,
         cancellable: bool | float = False,
         ttl: float | None = None,
@@ -64,7 +66,7 @@ class Job:
         id_of: Callable[..., Id] = task_id,
         owner_of: Callable[..., str | None] = nobody,
     ) -> None:
-        self.name = check_name(name, "job name")
+        self._name = name if isinstance(name, LateName) else check_name(name, "job name")
         if not isinstance(cancellable, (bool, int, float)):
             raise TypeError(f"cancellable must be True, False or a number from 0 to 1, not {cancellable!r}")
         if not 0.0 <= cancellable <= 1.0:
@@ -82,7 +84,12 @@ class Job:
         self._owner_of = owner_of
 
     def __repr__(self) -> str:
-        return f"Job({self.name!r})"
+        return f"Job({str(self._name)!r})"
+
+    @property
+    def name(self) -> str:
+        """What the job is called. Where it says that not itself, the first who asks settles it; see `tracked`."""
+        return self._name.fix() if isinstance(self._name, LateName) else self._name
 
     @staticmethod
     def of(obj: Any) -> Job:
@@ -99,13 +106,14 @@ class Job:
     @staticmethod
     def behind(obj: Any) -> Job | None:
         """`of`, or `None` if there is none."""
-        wrapping: list[Any] = [obj]
-        for seen in wrapping:
-            job = getattr(seen, "job", None)
+        wrapping: list[Any] = []
+        for layer in layers(obj):
+            wrapping.append(layer)
+            job = getattr(layer, "job", None)
             if isinstance(job, Job):
+                if isinstance(job._name, LateName):
+                    job._name.learn_from(wrapping)
                 return job
-            inner = (getattr(seen, name, None) for name in _WRAPPED if len(wrapping) < _LAYERS)
-            wrapping += [one for one in inner if callable(one)]
         return None
 
     @property
@@ -194,9 +202,11 @@ class Job:
         """The id and the owner of the execution that a call with these arguments is. No I/O."""
         return self._id_of(*args, **kwargs), self._owner_of(*args, **kwargs)
 
-    def taken_up(self) -> AbstractContextManager[QueueTask]:
-        """Inside, what a call of this job is to the queue whose task is running here: that task, or a part of it."""
+    def taken_up(self, call: Call = NO_CALL) -> AbstractContextManager[QueueTask]:
+        """Inside, what *call* of this job is to the queue whose task is running here: that task, or a part of it."""
         task = current_task()
+        if task.id is None and not is_within_run():
+            task = ask(task, call, lambda function: Job.behind(function) is self)
         if task.delivery.is_running:  # called beside the run, as by `asyncio.gather`
             return QueueTask().taken_up()
         if task.function is not None and (own := Job.behind(task.function)) is not self:
@@ -231,7 +241,7 @@ class Job:
         except CancelledError as cancelled:
             run = deliveries.leave(cancelled)
             if run is not None:
-                await to_the_end(partial(run.finish, cancelled), cancelled)
+                await cancelled_to_the_end(cancelled, run.finish, cancelled)
             raise
         return begun
 
@@ -371,17 +381,13 @@ class _Deliveries:
             if state is None or self._blank.task is None or state.task != self._blank.task:
                 raise
             if self._alive_until is None:
+                self._task = structs.replace(self._task, asked=False)  # two at once are the same task
                 logger.warning("%s; this is another delivery of the same task, which waits", error)
             self._alive_until = monotonic() + state.settings.stalled_after
         except StoreUnavailable:
             pass
         self.pause = min(2 * self.pause, LONGEST_PAUSE)
         return None
-
-
-_WRAPPED = ("__wrapped__", "func", "fn", "original_func", "run", "coroutine")
-"""Where wrappers, and the task objects of queues, keep the function that they are about."""
-_LAYERS = 20
 
 
 def _checked_meta(meta: Any) -> dict[str, Any]:

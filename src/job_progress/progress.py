@@ -275,6 +275,8 @@ class Progress:
     def fail(self, error: BaseException | str) -> Progress:
         """End the run as failed, for *error*, without raising it. Published at once: one round trip.
 
+        A text is shown to everybody who may see the job; an exception as if it had been raised.
+
         To raise is better where it will do: the queue then knows, too, and may retry.
         """
         run = self._run

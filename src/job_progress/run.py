@@ -388,14 +388,12 @@ class Run:
         if interrupted and self.cancel_requested and not will_retry:
             return Acknowledge(self.token, reported)
         shown = _answer(task.shown_error, error, error)
-        text = None if shown is None else explain(shown)
-        if text is not None and interrupted:
-            text = f"interrupted by {text}"
+        why = None if shown is None else explain(shown, "interrupted by " if interrupted else "")
         if will_retry:
             delay = _answer(task.retry_delay, error, None)
             due = None if delay is None else clock.now() + timedelta(seconds=max(delay, 0.0))
-            return Retry(self.token, reported, text, due)
-        return Fail(self.token, reported, text or explain(error))
+            return Retry(self.token, reported, why, due)
+        return Complete(self.token, reported) if why is None else Fail(self.token, reported, why)
 
     def cancellation(self) -> JobCancelled:
         """What a checkpoint raises."""

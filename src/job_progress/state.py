@@ -155,6 +155,8 @@ class JobState(Struct, frozen=True, omit_defaults=True, kw_only=True, dict=True)
     """Of the run that may move this state, or of the lock that nobody has started yet; never shown."""
     task: str | None = None
     """The queue's own id of the task that the latest run was, or is to be; empty if that is `id` itself."""
+    error_for_viewers: str | None = None
+    """What those see of `error` who may see this state, but not all; records of 0.1 have an error without it."""
     heartbeat_at: datetime | None = None
     """The run's last sign of life, by its own clock."""
     silence: float | None = None

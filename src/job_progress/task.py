@@ -72,7 +72,7 @@ class QueueTask(Struct, frozen=True, kw_only=True):
             the task tells the queue that it is cancelled?
         failure_in: What is wrong, if the queue takes what the function returned for a failure: its "retry this".
         shown_error: The error to show for what was raised: what a queue's own "retry this" is about, say;
-            `None`, if it is no error.
+            `None`, if it is no error: unless the queue runs the task again, it has completed.
         end_cancelled: Called once the run is cancelled, or was not begun as it had been cancelled before:
             ends the task the queue's way. It may raise what the queue takes for that, and in an async
             function may be async. By default the task ends well, without a result.
@@ -80,6 +80,8 @@ class QueueTask(Struct, frozen=True, kw_only=True):
             gives the first run's result, or raises, as `end_cancelled` does. By default it gives the result that
             the state has.
         delivery: What has become of this delivery of it.
+        asked: The queue was asked for it, as there is no integration: nobody has told whether a start after its end
+            is the same task, delivered again, or another one, sent with the same id. It is taken for another one.
     """
 
     id: str | None = None
@@ -93,6 +95,7 @@ class QueueTask(Struct, frozen=True, kw_only=True):
     end_cancelled: Callable[[], object] = _quietly
     end_done: Callable[[JobState], object] = _result
     delivery: Delivery = field(default_factory=Delivery)
+    asked: bool = False
 
     def known_as(self, id: str) -> str | None:
         """What the state of the execution *id* remembers this task as: nothing, if its id is the same."""

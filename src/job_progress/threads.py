@@ -11,7 +11,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from contextvars import copy_context
 from queue import Empty, SimpleQueue
-from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
+from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar, cast
 
 from job_progress.fork import reset_in_children
 
@@ -122,20 +122,30 @@ async def outcome_of(outcome: Future[tuple[T | None, Any]]) -> T:
             raise error
         finally:
             del error  # or it would keep this frame, and the frame it
-    return returned  # type: ignore[return-value]
+    return cast("T", returned)
 
 
-async def to_the_end(call: Callable[[], T], cancelled: BaseException | None = None) -> T:
+async def to_the_end(call: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
     """`of_run`, but the call has ended when this does, however often it is cancelled meanwhile; then it is, too.
 
-    That is so if the call ends soon. From when it is *cancelled*, as it may be already, this waits no longer than
-    `CANCELLED_WITHIN` seconds, and the call goes on by itself.
+    That is so if the call ends soon: once cancelled, this waits no longer than `CANCELLED_WITHIN` seconds, and the
+    call goes on by itself.
     """
+    return await _ended(RUNS.begin(call, *args, **kwargs), None)
+
+
+async def cancelled_to_the_end(
+    cancelled: BaseException, call: Callable[P, object], *args: P.args, **kwargs: P.kwargs
+) -> None:
+    """`to_the_end`, where the task is *cancelled* already: always raises that."""
+    await _ended(RUNS.begin(call, *args, **kwargs), cancelled)
+
+
+async def _ended(outcome: Future[tuple[T | None, Any]], cancelled: BaseException | None) -> T:
     from asyncio import CancelledError, get_running_loop, wait
 
     now = get_running_loop().time
-    outcome = RUNS.begin(call)
-    until = now() + CANCELLED_WITHIN if cancelled else None
+    until = None if cancelled is None else now() + CANCELLED_WITHIN
     while not outcome.done() and (until is None or now() < until):
         try:
             await wait([outcome], timeout=None if until is None else until - now())

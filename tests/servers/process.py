@@ -76,12 +76,20 @@ class ServerProcess:
         self._process.send_signal(signal.SIGCONT)
 
 
+_reserved: list[socket.socket] = []
+
+
 def free_port() -> int:
-    """A port on which nobody listens now."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
+    """A port on which nobody listens, and, on Linux, which nobody else is given as long as this process lives."""
+    probe = socket.socket()
+    probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    probe.bind(("127.0.0.1", 0))
+    port: int = probe.getsockname()[1]
+    if sys.platform == "linux":
+        _reserved.append(probe)  # a server that allows the reuse of addresses, as all do, can listen there nevertheless
+    else:
+        probe.close()
+    return port
 
 
 def _die_with_parent() -> None:

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from time import sleep
 from typing import NamedTuple
 
 import pytest
-from _pytest.mark import ParameterSet
 
 from job_progress.stores import Store, open_store
 from job_progress.testing import FrozenClock, frozen_clock
@@ -44,13 +43,6 @@ SHARED = [name for name, kind in KINDS.items() if kind.shared]
 PUSHING = [name for name, kind in KINDS.items() if kind.pushes]
 
 Open = Callable[[str], Store]
-
-
-def kinds(names: Iterable[str]) -> list[ParameterSet]:
-    """Kinds as parameters. Django's caches are those of Django 6 as well, where there is a Python for it."""
-    main = pytest.mark.environment("main")
-    both = pytest.mark.environment("main", "django6")
-    return [pytest.param(name, marks=both if name.startswith("django") else main) for name in names]
 
 
 class Time:
@@ -91,7 +83,7 @@ def memory_url() -> str:
     return "memory://"
 
 
-@pytest.fixture(params=kinds(KINDS))
+@pytest.fixture(params=list(KINDS))
 def store_url(request: pytest.FixtureRequest) -> str:
     """The URL of an empty store, of each kind in turn."""
     url: str = request.getfixturevalue(KINDS[request.param].url)

@@ -6,8 +6,10 @@ from collections.abc import Awaitable, Coroutine
 from datetime import datetime
 from typing import Any, assert_type
 
-from job_progress import Job, JobState, Progress, ProgressJob, configure, current_progress, tracked
+from job_progress import Job, JobFailed, JobState, Progress, ProgressJob, configure, current_progress, tracked
 from job_progress.testing import run_job
+from job_progress.web import allow_all, create_app
+from job_progress.web.flask import create_blueprint
 
 
 @tracked
@@ -61,6 +63,9 @@ assert_type(current_progress().state.last_progress_at, datetime | None)
 assert_type(current_progress().state.is_stuck, bool)
 assert_type(run_job(plain, "a").returned, int | None)
 assert_type(current_progress().update(0.5).flush().state.progress, float | None)
+assert_type(current_progress().fail(JobFailed("no hoses")).fail("no hoses"), Progress)
+create_app(allow_all, show_error=lambda state: state.error)
+create_blueprint(allow_all, show_error=lambda state: f"sorry: {state.job}")
 
 
 async def twins() -> None:
@@ -85,6 +90,8 @@ current_progress().update(0.5, message=7)  # type: ignore[arg-type] # pyright: i
 plain.job.lock("7", owner=7)  # type: ignore[arg-type] # pyright: ignore[reportArgumentType]
 plain.job.get(1.5)  # type: ignore[arg-type] # pyright: ignore[reportArgumentType]
 configure(stor="memory://")  # type: ignore[call-arg] # pyright: ignore[reportCallIssue]
+configure(show_error=str)  # type: ignore[call-arg] # pyright: ignore[reportCallIssue]
+create_app(allow_all, show_error="x")  # type: ignore[arg-type] # pyright: ignore[reportArgumentType]
 configure(ttl="60")  # type: ignore[arg-type] # pyright: ignore[reportArgumentType]
 
 

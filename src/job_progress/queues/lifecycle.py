@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
+from contextlib import suppress
 from datetime import datetime, timedelta
 from functools import wraps
 from typing import Any, ParamSpec
@@ -19,7 +20,7 @@ from msgspec.structs import replace
 from job_progress import clock
 from job_progress.encoding import explain
 from job_progress.errors import JobAlreadyProcessing, StoreUnavailable
-from job_progress.events import Enqueue, GiveUp, Requeue, Revoke
+from job_progress.events import Enqueue, Explanation, GiveUp, Requeue, Revoke
 from job_progress.job import Job
 from job_progress.state import JobState, JobStatus
 from job_progress.task import Delivery, QueueTask, queue_task
@@ -82,7 +83,8 @@ def revoked(
     If it had not *begun*, a run of it that is alive is another delivery's, and is left alone. *reason* says why it
     will not run, if it was not asked for: what it was to follow has failed, say. The state shows it as its error.
     """
-    _tell(task, id, args, kwargs, lambda blank: Revoke(blank, begun, reason))
+    why = None if reason is None else explain(reason)
+    _tell(task, id, args, kwargs, lambda blank: Revoke(blank, begun, why))
 
 
 def given_up(
@@ -91,7 +93,7 @@ def given_up(
     args: Sequence[Any] = (),
     kwargs: Mapping[str, Any] | None = None,
     *,
-    error: BaseException | str,
+    error: BaseException | str | Explanation,
     begun: bool = True,
 ) -> None:
     """The queue will not run the task (any more): it has failed. Arguments as for `enqueued`.
@@ -108,13 +110,15 @@ def requeued(
     args: Sequence[Any] = (),
     kwargs: Mapping[str, Any] | None = None,
     *,
-    error: BaseException | str,
+    error: BaseException | str | Explanation,
+    begun: bool = True,
 ) -> None:
     """The task's worker has died, and the queue will deliver it again: it is pending. Arguments as for `enqueued`.
 
-    *error* says how the worker died.
+    *error* says how the worker died. If it is not known whether the run had *begun* there, one that is alive is
+    left alone: the next delivery waits for it.
     """
-    _tell(task, id, args, kwargs, lambda blank: Requeue(blank, explain(error)))
+    _tell(task, id, args, kwargs, lambda blank: Requeue(blank, explain(error), begun=begun))
 
 
 def ended(
@@ -124,7 +128,7 @@ def ended(
     kwargs: Mapping[str, Any] | None = None,
     *,
     delivery: Delivery,
-    error: BaseException | str | None = None,
+    error: BaseException | str | Explanation | None = None,
     will_retry: bool = False,
 ) -> None:
     """The queue says how a delivery of the task has ended; what it says ends in the state. Arguments as for `enqueued`.
@@ -147,6 +151,46 @@ def ended(
         _tell(task, id, args, kwargs, lambda blank: Requeue(blank, explain(error), after_run, delivery.has_begun))
     elif not will_retry and said is not JobStatus.FAILED:
         given_up(task, id, args, kwargs, error=error, begun=delivery.has_begun)
+
+
+def state_of(
+    task: object, id: str, args: Sequence[Any] = (), kwargs: Mapping[str, Any] | None = None
+) -> JobState | None:
+    """The state whose latest run the task is, or is to be, if there is one. Arguments as for `enqueued`.
+
+    One round trip. Unlike the others this may raise; it is for hooks that would else decide blindly.
+    """
+    job = Job.behind(task)
+    if job is None:
+        return None
+    with queue_task(QueueTask(id=id)):
+        blank = job.blank_of_task(*job.called(*args, **kwargs or {}))
+    state = job.get(blank.id)
+    return state if state is not None and state.task == blank.task else None
+
+
+class Absent:
+    """A task whose function this process cannot import: what stands for it here. Its state is in the default tracker.
+
+    Args:
+        address: What `address_of` gave where the task was sent.
+    """
+
+    def __init__(self, address: str) -> None:
+        name, _, id = address.partition("\n")
+        self.job = Job(name, id_of=lambda *args, **kwargs: id)
+
+
+def address_of(task: object, id: str, args: Sequence[Any] = (), kwargs: Mapping[str, Any] | None = None) -> str | None:
+    """What a task's message should carry, for a worker that cannot import its function; see `Absent`. No I/O.
+
+    Arguments as for `enqueued`. `None`: it is not tracked, or its id cannot be told.
+    """
+    job = Job.behind(task)
+    if job is not None:
+        with suppress(Exception), queue_task(QueueTask(id=id)):
+            return f"{job.name}\n{job.called(*args, **kwargs or {})[0]}"
+    return None
 
 
 def hook(function: Callable[P, object]) -> Callable[P, None]:

@@ -58,6 +58,9 @@ def running(run: Run) -> Iterator[Progress]:
     try:
         with _inside(run) as progress:
             yield progress
+    except GeneratorExit as error:
+        run.drop(error)
+        raise
     except BaseException as error:
         if not run.finish(error):
             raise
@@ -76,6 +79,9 @@ async def arunning(run: Run) -> AsyncIterator[Progress]:
     try:
         with _inside(run) as progress:
             yield progress
+    except GeneratorExit as error:
+        run.drop(error)
+        raise
     except CancelledError as error:
         await cancelled_to_the_end(error, run.finish, error)
     except BaseException as error:

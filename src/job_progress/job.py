@@ -238,6 +238,11 @@ class Job:
         try:
             while (begun := await to_the_end(deliveries.try_to_begin)) is None:
                 await asleep(deliveries.pause)
+        except GeneratorExit as dropped:
+            run = deliveries.leave(dropped)
+            if run is not None:
+                run.drop(dropped)
+            raise
         except CancelledError as cancelled:
             run = deliveries.leave(cancelled)
             if run is not None:

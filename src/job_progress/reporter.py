@@ -6,9 +6,12 @@ import atexit
 import logging
 import sys
 import threading
+from collections import deque
 from collections.abc import Sequence
+from contextlib import suppress
 from datetime import datetime
 from time import monotonic, sleep
+from types import FrameType
 from weakref import ref
 
 from job_progress import clock
@@ -63,8 +66,9 @@ class Reporter:
 
     def _reset(self) -> None:
         self._runs: set[Run] = set()
+        self._finishing: deque[tuple[Run, BaseException]] = deque()
         self._wake = Wake()
-        self._start_lock = threading.Lock()
+        self._start_lock = threading.RLock()  # as a signal handler may begin a run
         self._thread: threading.Thread | None = None
         self._away_until = 0.0
         self._closed = False
@@ -97,6 +101,12 @@ class Reporter:
             if not self._runs and not run.lost:  # nobody is left for whom the thread would find out
                 self._outage.ends(WRITING)
 
+    def finish(self, run: Run, error: BaseException) -> None:
+        """Have the thread finish *run* with *error*. Returns at once, wherever it is called."""
+        self._finishing.append((run, error))
+        _owing.add(self)
+        self._wake.set()
+
     def wake(self) -> None:
         """Look at the runs now. Returns at once."""
         self._wake.set()
@@ -113,9 +123,9 @@ class Reporter:
         """Wait until all ends are published, or *deadline* has come. Returns whose are not."""
         self._away_until = 0.0
         self._wake.set()
-        while (owing := self._owing()) and monotonic() < deadline:
+        while (self._finishing or self._owing()) and monotonic() < deadline:
             sleep(0.02)
-        return owing
+        return self._owing()
 
     def _owing(self) -> list[Run]:
         return [run for run in list(self._runs) if run.final is not None]
@@ -138,7 +148,7 @@ class Reporter:
             run.final = None
 
     def _publish_in_time(self, run: Run, event: RunEvent | None) -> bool:
-        if self._outage.stops_writing and self._outage.is_waited_for:
+        if (self._outage.stops_writing and self._outage.is_waited_for) or _strikes_a_call():
             return False
         deadline, pause, waits = monotonic() + SETTLE_WITHIN, 0.05, False
         while True:
@@ -212,6 +222,10 @@ class Reporter:
 
     def _tick(self) -> float | None:
         """Publish what is due. Returns the seconds to sleep, `None` for until somebody wakes us."""
+        while self._finishing:
+            run, error = self._finishing.popleft()
+            with suppress(Exception):  # as from the handler of a log
+                run.finish(error)
         now = monotonic()
         if now < self._away_until and self._outage.stops_writing:
             return self._away_until - now
@@ -287,6 +301,21 @@ def _work(reporter_of: ref[Reporter], wake: Wake) -> None:
         del reporter  # or this thread would keep it for as long as it sleeps
 
 
+def _strikes_a_call() -> bool:
+    """Is this thread's own call of a store interrupted, by a signal or the like, so that its locks are held?
+
+    The thread of a reporter counts as being in one.
+    """
+    frame: FrameType | None = sys._getframe(3)  # of who called `settle`
+    while frame is not None:
+        if frame.f_globals.get("__name__") in _CALLERS:
+            return True
+        frame = frame.f_back
+    return False
+
+
+_CALLERS = (__name__, "job_progress.tracker")
+"""Where stores are called."""
 _owing: set[Reporter] = set()
 """Those that have ends to publish, which keeps them alive until they have."""
 

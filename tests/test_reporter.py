@@ -146,15 +146,15 @@ def test_a_cancel_is_learnt_by_the_next_report(job: Job, store: ObservedStore) -
     assert store.loads == loads + 1  # the one above
 
 
-def test_a_job_with_checkpoints_learns_of_a_cancel_within_a_second(store: ObservedStore) -> None:
+def test_a_job_with_checkpoints_learns_of_a_cancel_soon(store: ObservedStore) -> None:
     """Even if it reports nothing, and the heartbeat is slow."""
     tracker = Tracker(store, heartbeat=15)
     job = Job("slow", cancellable=True, tracker=tracker)
     with job.start("7") as progress:
         job.cancel("7")
         began = monotonic()
-        eventually(lambda: progress.cancel_requested, 5)
-        assert monotonic() - began < 1.5
+        eventually(lambda: progress.cancel_requested)
+        assert monotonic() - began < 5
     tracker.close()
 
 
@@ -173,7 +173,7 @@ def test_updates_do_not_wait_for_a_slow_store(job: Job, store: ObservedStore) ->
         began = monotonic()
         for number in range(10_000):
             progress.update(number / 10_000)
-        assert monotonic() - began < 1
+        assert monotonic() - began < 4  # each of them would wait for 5
         store.before_swap = lambda: None
         slow.set()
         eventually(lambda: stored(job).progress == 0.9999)
@@ -286,7 +286,7 @@ def test_an_end_that_finds_no_store_is_published_later(
     with job.start("7"):
         store.away = True
         began = monotonic()
-    assert monotonic() - began < 1
+    assert monotonic() - began < 5
     store.away = False
     eventually(lambda: stored(job).is_completed)
 
@@ -402,8 +402,8 @@ def test_reports_from_many_threads_are_never_left_unpublished(job: Job) -> None:
                 thread.join()
             progress.update(0.123).advance()
             last = progress.state
-            eventually(lambda last=last: reported(stored(job)) == reported(last), 2)  # type: ignore[misc]
-            eventually(lambda: progress._run.quiet, 2)
+            eventually(lambda last=last: reported(stored(job)) == reported(last))  # type: ignore[misc]
+            eventually(lambda: progress._run.quiet)
 
 
 def test_a_forgotten_run_is_written_anew(job: Job, store: ObservedStore) -> None:
@@ -503,7 +503,7 @@ def test_a_report_while_going_to_rest_is_seen(job: Job) -> None:
 
         run.rest = report_just_then  # type: ignore[method-assign]
         progress.update(0.5)
-        eventually(lambda: stored(job).progress == 0.7, 2)
+        eventually(lambda: stored(job).progress == 0.7)
 
 
 def test_an_older_write_does_not_replace_what_a_run_knows(job: Job) -> None:

@@ -108,8 +108,7 @@ def _arq(worker: Any, call: Call) -> Found | None:
 
 def _saq(module: Any, call: Call) -> Found | None:
     context = call.argument_of(dict)
-    job = None if context is None else context.get("job")
-    if context is None or not isinstance(job, module.Job):
+    if context is None or not isinstance(job := context.get("job"), module.Job):
         return None
     function = context["worker"].functions[job.function]
     return Found(job.key, NamedFunction(job.function, function), context)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -56,17 +56,21 @@ class LateName:
         self._name = check_name(default_name(definition), "job name")
         self._given: str | None = None
         self._is_fixed = self._has_warned = False
+        self._looked_at = 0
         claim(self._name, definition, tracker)
         _late[id(self)] = self
 
     def __str__(self) -> str:
         return self._given or self._name
 
-    def learn_from(self, wrapping: Iterable[Any]) -> None:
+    def learn_from(self, wrapping: Sequence[Any]) -> None:
         """A queue's objects have the function in them: if a user has named one, the job is called so.
 
         If it has another name already, there is a warning, once. Raises nothing, and does no I/O.
         """
+        if id(wrapping[0]) == self._looked_at:  # the same object, for the next task
+            return
+        self._looked_at = id(wrapping[0])
         given = given_name(wrapping)
         if given is None or given == str(self) or self._has_warned:
             return

@@ -393,7 +393,7 @@ class Run:
             delay = _answer(task.retry_delay, error, None)
             due = None if delay is None else clock.now() + timedelta(seconds=max(delay, 0.0))
             return Retry(self.token, reported, why, due)
-        return Fail(self.token, reported, why or explain(error))
+        return Complete(self.token, reported) if why is None else Fail(self.token, reported, why)
 
     def cancellation(self) -> JobCancelled:
         """What a checkpoint raises."""

@@ -75,7 +75,7 @@ class QueueTask(Struct, frozen=True, kw_only=True):
             the task tells the queue that it is cancelled?
         failure_in: What is wrong, if the queue takes what the function returned for a failure: its "retry this".
         shown_error: The error to show for what was raised: what a queue's own "retry this" is about, say;
-            `None`, if it is no error.
+            `None`, if it is no error: unless the queue runs the task again, it has completed.
         end_cancelled: Called once the run is cancelled, or was not begun as it had been cancelled before:
             ends the task the queue's way. It may raise what the queue takes for that, and in an async
             function may be async. By default the task ends well, without a result.

@@ -9,11 +9,13 @@ from functools import wraps
 from pathlib import Path
 from time import sleep
 
+from redis import Redis
 from rq import Retry
+from rq.job import Job
 
 from job_progress import current_progress, tracked
 from tests.queues import async_jobs
-from tests.queues.jobs import tracker, wait_for
+from tests.queues.jobs import note_run, tracker, wait_for
 
 add_async = async_jobs.add
 
@@ -58,6 +60,17 @@ def refused(call: Callable[[], None]) -> Callable[[], None]:
 @tracked(tracker=tracker)
 def forbidden() -> None:
     """Never begin."""
+
+
+def raise_after(job: Job, connection: Redis, result: object) -> None:
+    """A callback of RQ's for success, that fails."""
+    raise LookupError("nobody to tell")
+
+
+@tracked(tracker=tracker)
+def count_runs(folder: str) -> None:
+    """Note that it ran."""
+    note_run(Path(folder))
 
 
 def untracked(a: int, b: int) -> int:

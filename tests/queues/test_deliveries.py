@@ -317,6 +317,14 @@ def test_an_error_within_an_untracked_task_that_is_tried_again_waits_with_it() -
     assert (seen().status, seen().attempt) == ("completed", 2)
 
 
+@pytest.mark.parametrize("goes_on", [False, True])
+def test_what_a_queue_takes_for_no_error_is_none(goes_on: bool) -> None:
+    """An exception with which a task leaves, as it was replaced: it is completed, or waits for its next part."""
+    with pytest.raises(StopIteration):
+        deliver("one", StopIteration(), will_retry=lambda _: goes_on, shown_error=lambda _: None)
+    assert (seen().status, seen().error) == ("pending" if goes_on else "completed", None)
+
+
 def end(task: QueueTask, **word: Any) -> None:
     """The queue's last word on a delivery."""
     ended(load, "one", ("p",), delivery=task.delivery, **word)

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -11,6 +14,8 @@ from uuid import uuid4
 
 import pytest
 import rq
+import rq.registry
+from redis import RedisError
 from rq.command import send_stop_job_command
 from rq.decorators import job as rq_job
 from rq.exceptions import DuplicateJobError, InvalidJobOperation
@@ -21,7 +26,7 @@ from job_progress.queues.rq import Job
 from job_progress.queues.rq import Queue as TrackedQueue
 from tests.queues.conftest import BUSY, Brokers, Queue
 from tests.queues.drivers.rq import RQ
-from tests.queues.test_contract import scripts
+from tests.queues.test_contract import runs, scripts
 from tests.servers.valkey import ValkeyServer
 from tests.waiting import eventually
 
@@ -155,11 +160,12 @@ def test_what_takes_too_long_has_failed_or_is_retried(
 def test_an_abandoned_job_has_failed_or_is_retried(
     queue: Queue, tasks: TrackedQueue, jobs: ModuleType, retries: int
 ) -> None:
-    """RQ finds out, some time after worker and child were killed."""
+    """RQ finds out, some time after worker and child were killed, and the heartbeats have stopped."""
     worker = queue.worker_of_its_own()
     job = tasks.enqueue(jobs.wait, str(queue.folder), retry=rq.Retry(max=1) if retries else None)
     queue.sees("begun")
     worker.kill()
+    becomes(queue, job, lambda state: state.is_stalled)
     tasks.started_job_registry.cleanup(2**33)  # what workers do from time to time
     state = state_of(job)
     assert state.status == ("pending" if retries else "failed")
@@ -301,17 +307,36 @@ def test_a_failed_job_that_is_requeued_begins_anew(
     assert (done.status, done.attempt) == ("completed", 1)
 
 
-def test_what_rqs_own_classes_requeue_runs_again(queue: Queue, tasks: TrackedQueue, jobs: ModuleType) -> None:
-    """It has failed until it begins, as nobody tells; and then it is the next attempt."""
+@pytest.mark.parametrize("how", ["function", "command"])
+def test_what_rqs_own_classes_requeue_begins_anew(
+    queue: Queue, tasks: TrackedQueue, jobs: ModuleType, how: str
+) -> None:
+    """It has failed until a worker gets to it, as nobody tells; and then it is the first attempt."""
     queue.work()
     job = tasks.enqueue(jobs.flaky, str(queue.folder))
     becomes(queue, job, finished)
-    queue.outcome(job.id)
-    rq.job.requeue_job(job.id, tasks.connection)
+    assert queue.outcome(job.id) == "failed"
+    if how == "function":
+        rq.job.requeue_job(job.id, tasks.connection)
+    else:
+        command = [sys.executable, "-m", "rq.cli", "requeue", "--queue", tasks.name, "--url", queue.driver.address]
+        subprocess.run([*command, job.id], check=True, capture_output=True)
     queue.sees("begun")
     queue.go()
     done = becomes(queue, job, lambda state: state.is_completed)
-    assert (done.status, done.attempt) == ("completed", 2)
+    assert (done.status, done.attempt) == ("completed", 1)
+
+
+def test_a_cancelled_job_that_rqs_own_classes_requeue_runs(queue: Queue, tasks: TrackedQueue, jobs: ModuleType) -> None:
+    """Its start is not taken for the one that was cancelled."""
+    queue.stop_working()
+    job = tasks.enqueue(jobs.add, 3, 4)
+    job.cancel()
+    assert state_of(job).is_cancelled
+    rq.registry.CanceledJobRegistry(tasks.name, tasks.connection).requeue(job.id)
+    queue.work()
+    done = becomes(queue, job, lambda state: state.is_completed)
+    assert (done.result, done.attempt) == (7, 1)
 
 
 def test_a_cancelled_job_that_is_requeued_runs(queue: Queue, tasks: TrackedQueue, jobs: ModuleType) -> None:
@@ -360,6 +385,204 @@ def test_a_duplicate_leaves_the_first_alone(queue: Queue, tasks: TrackedQueue, j
     with pytest.raises(DuplicateJobError):
         tasks.enqueue(jobs.add, 3, 4, job_id=id, unique=True)
     assert state_of(job) == done
+
+
+# Fails around the function, is refused, is delivered twice.
+
+
+@pytest.mark.parametrize("retries", [0, 1])
+def test_a_callback_that_raises_after_success_is_a_failure(
+    queue: Queue, tasks: TrackedQueue, jobs: ModuleType, rq_jobs: ModuleType, retries: int
+) -> None:
+    """To RQ the job has failed, or is run again, so that it is what the state says too."""
+    queue.work()
+    retry = rq.Retry(max=1, interval=3600) if retries else None
+    job = tasks.enqueue(jobs.add, 3, 4, on_success=rq.Callback(rq_jobs.raise_after), retry=retry)
+    state = becomes(queue, job, lambda state: state.error)
+    assert (state.status, state.attempt) == ("pending" if retries else "failed", 1)
+    assert state.error == "LookupError: nobody to tell"
+
+
+def test_a_function_that_the_worker_cannot_import_has_failed(queue: Queue, tasks: TrackedQueue) -> None:
+    """RQ's record says where its state is; that is in the worker's default tracker."""
+    queue.worker_of_its_own(JOB_PROGRESS_STORE=os.environ["QUEUE_TESTS_STORE"], WITHOUT_RQ_ONLY_HERE="yes")
+    from tests.queues import rq_only_here
+
+    job = tasks.enqueue(rq_only_here.only_here)
+    failed = becomes(queue, job, finished)
+    assert (failed.status, failed.attempt) == ("failed", 0)
+    assert failed.error == "ValueError: Invalid attribute name: only_here"  # RQ's own word for it
+
+
+@pytest.mark.parametrize("how", ["enqueue_in", "enqueue_at", "enqueue_many", "enqueue_call", "pipeline", "requeue"])
+def test_what_the_broker_refuses_has_failed(queue: Queue, tasks: TrackedQueue, jobs: ModuleType, how: str) -> None:
+    """However it is sent; where RQ was refused before it saved the job, there is no state."""
+    queue.work()
+    id = f"refused-{uuid4()}"
+    if how == "requeue":
+        id = tasks.enqueue(jobs.fail).id
+        assert queue.outcome(id) == "failed"
+    queue.stop_working()
+    with queue.driver.refusing(), pytest.raises(RedisError):
+        match how:
+            case "enqueue_in":
+                tasks.enqueue_in(LATE, jobs.fail, job_id=id)
+            case "enqueue_at":
+                tasks.enqueue_at(datetime.now(UTC) + LATE, jobs.fail, job_id=id)
+            case "enqueue_many":
+                tasks.enqueue_many([TrackedQueue.prepare_data(jobs.fail, job_id=id)])
+            case "enqueue_call":
+                tasks.enqueue_call(jobs.fail, job_id=id)
+            case "pipeline":
+                with tasks.connection.pipeline() as pipeline:
+                    tasks.enqueue(jobs.fail, job_id=id, pipeline=pipeline)
+                    pipeline.execute()
+            case _:
+                tasks.failed_job_registry.requeue(id)
+    state = jobs.fail.job.get(id)
+    assert state is None or state.is_failed
+    assert state is not None or how in ("enqueue_call", "enqueue_in", "enqueue_at")
+
+
+def test_a_second_delivery_leaves_the_return_value_as_it_is(
+    queue: Queue, tasks: TrackedQueue, jobs: ModuleType
+) -> None:
+    """In RQ, whether it comes while the first one runs or after it; no word of it is in the state."""
+    first = queue.worker_of_its_own()
+    with queue.driver.worker(queue.folder / "worker-second.log", queue.pool) as second:
+        job = tasks.enqueue(jobs.wait, str(queue.folder))
+        queue.sees("begun")
+        tasks.push_job_id(job.id)
+        with queue.explained():
+            eventually(lambda: "another delivery of the same task" in first.log() + second.log(), BUSY)
+        queue.go()
+        with queue.explained():
+            eventually(lambda: len(job.results()) == 2, BUSY)
+        tasks.push_job_id(job.id)
+        with queue.explained():
+            eventually(lambda: len(job.results()) == 3, BUSY)
+    assert [result.return_value for result in job.results()] == ["went on"] * 3
+    assert (state_of(job).attempt, state_of(job).result) == (1, None)
+
+
+@pytest.mark.parametrize("interval", [0, 1])
+def test_a_job_that_repeats_is_pending_again(
+    queue: Queue, tasks: TrackedQueue, rq_jobs: ModuleType, interval: int
+) -> None:
+    """Each time is a life of its own under the same id, as RQ has it scheduled again; the last one stays completed."""
+    queue.work()
+    job = tasks.enqueue(rq_jobs.count_runs, str(queue.folder), repeat=rq.Repeat(times=1, interval=interval))
+    if interval:
+        again = becomes(queue, job, lambda state: state.is_pending and runs(queue) == 1)
+        assert (again.attempt, again.due is not None) == (0, True)
+    with queue.explained():
+        eventually(lambda: runs(queue) == 2, BUSY)
+    assert becomes(queue, job, finished).attempt == 1
+    assert queue.outcome(job.id) == "done"
+
+
+def test_a_job_that_was_cancelled_does_not_repeat(queue: Queue, tasks: TrackedQueue, jobs: ModuleType) -> None:
+    """It would be refused each time."""
+    queue.work()
+    job = tasks.enqueue(jobs.wait, str(queue.folder), repeat=rq.Repeat(times=3, interval=1))
+    queue.sees("begun")
+    jobs.wait.job.cancel(job.id)
+    assert becomes(queue, job, finished).is_cancelled
+    assert queue.outcome(job.id) == "done"
+    assert job.id not in tasks.scheduled_job_registry.get_job_ids()
+    assert state_of(job).is_cancelled
+
+
+def test_what_is_due_later_is_kept_until_then(queue: Queue, tasks: TrackedQueue, jobs: ModuleType) -> None:
+    """A scheduled job, and one that is to be retried."""
+    queue.work()
+    late = timedelta(days=30)
+    when = datetime.now(UTC) + late
+    for job in (tasks.enqueue_in(late, jobs.add, 3, 4), tasks.enqueue_at(when.replace(tzinfo=None), jobs.add, 3, 4)):
+        due = state_of(job).due
+        assert due is not None
+        assert abs((due - when).total_seconds()) < 60
+        assert state_of(job).lifetime > late.total_seconds()
+    job = tasks.enqueue(jobs.fail, retry=rq.Retry(max=1, interval=int(late.total_seconds())))
+    assert becomes(queue, job, lambda state: state.error).lifetime > late.total_seconds()
+
+
+# What depends on another.
+
+
+def test_all_that_depends_on_a_failed_job_ends_with_the_reason(
+    queue: Queue, tasks: TrackedQueue, jobs: ModuleType
+) -> None:
+    """The next, the one after that, and one that is enqueued when it has failed; each says what was before it."""
+    queue.stop_working()
+    first = tasks.enqueue(jobs.fail)
+    second = tasks.enqueue(jobs.add, 3, 4, depends_on=first)
+    third = tasks.enqueue(jobs.silent, depends_on=second)
+    assert [str(state_of(job).status) for job in (second, third)] == ["pending"] * 2
+    queue.work()
+    assert becomes(queue, second, finished).error == f"not run: {jobs.fail.job.name}, before it, has failed"
+    assert becomes(queue, third, finished).error == f"not run: {jobs.add.job.name}, before it, was not run"
+    late = tasks.enqueue(jobs.silent, depends_on=first)
+    assert (state_of(late).status, state_of(late).attempt) == ("cancelled", 0)
+    many = tasks.enqueue_many([TrackedQueue.prepare_data(jobs.silent, depends_on=first)])
+    assert state_of(many[0]).error == f"not run: {jobs.fail.job.name}, before it, has failed"
+
+
+def test_what_depends_on_a_job_that_may_fail_runs(queue: Queue, tasks: TrackedQueue, jobs: ModuleType) -> None:
+    """RQ runs it, and so it completes."""
+    queue.stop_working()
+    first = tasks.enqueue(jobs.fail)
+    second = tasks.enqueue(jobs.add, 3, 4, depends_on=rq.job.Dependency(first, allow_failure=True))
+    queue.work()
+    assert becomes(queue, second, finished).result == 7
+    third = tasks.enqueue(jobs.add, 3, 4, depends_on=rq.job.Dependency(first, allow_failure=True))
+    assert becomes(queue, third, finished).result == 7
+
+
+def test_what_depends_on_a_cancelled_job_does_not_run(queue: Queue, tasks: TrackedQueue, jobs: ModuleType) -> None:
+    """Not even if the other may fail, or another one succeeds later, or it is enqueued after that."""
+    queue.work()
+    first = tasks.enqueue(jobs.wait, str(queue.folder))
+    queue.sees("begun")
+    other = tasks.enqueue_in(SOON, jobs.silent)
+    both = tasks.enqueue(jobs.add, 3, 4, depends_on=[first, other])
+    second = tasks.enqueue(jobs.add, 3, 4, depends_on=rq.job.Dependency(first, allow_failure=True))
+    jobs.wait.job.cancel(first.id)
+    assert becomes(queue, first, finished).is_cancelled
+    assert becomes(queue, second, finished).error == f"not run: {jobs.wait.job.name}, before it, was cancelled"
+    assert queue.outcome(other.id) == "done"
+    assert queue.outcome(first.id) == "done"
+    late = tasks.enqueue(jobs.add, 3, 4, depends_on=first)
+    assert becomes(queue, tasks.enqueue(jobs.silent), finished).is_completed
+    for job in (both, second, late):
+        assert (state_of(job).status, state_of(job).attempt) == ("cancelled", 0)
+
+
+@pytest.mark.parametrize("how", ["cancel", "delete"])
+def test_what_depends_on_a_job_that_is_taken_back_ends(
+    queue: Queue, tasks: TrackedQueue, jobs: ModuleType, how: str
+) -> None:
+    """RQ leaves it deferred for good."""
+    queue.stop_working()
+    first = tasks.enqueue(jobs.silent)
+    second = tasks.enqueue(jobs.silent, depends_on=first)
+    getattr(first, how)()
+    assert (state_of(second).status, state_of(second).attempt) == ("cancelled", 0)
+    assert "before it, was " in (state_of(second).error or "")
+
+
+def test_what_depends_on_a_failed_job_begins_anew_with_it(queue: Queue, tasks: TrackedQueue, jobs: ModuleType) -> None:
+    """Somebody requeues the first, RQ then runs what it had deferred, and so the state is of that run."""
+    queue.work()
+    queue.go()
+    first = tasks.enqueue(jobs.flaky, str(queue.folder))
+    second = tasks.enqueue(jobs.add, 3, 4, depends_on=first)
+    third = tasks.enqueue(jobs.silent, depends_on=second)
+    assert becomes(queue, third, finished).is_cancelled
+    rq.job.requeue_job(first.id, tasks.connection)
+    for job in (second, third):
+        done = becomes(queue, job, lambda state: state.is_completed)
+        assert (done.attempt, done.error) == (1, None)
 
 
 # Functions of all kinds.

@@ -98,7 +98,8 @@ def test_what_ends_is_told_though_many_are_newer(viewer: Viewer, job: Job, store
     assert b'"old"' in viewer.hears()
     lock_many(job, viewer, store)
     with store.unseen():
-        brief.cancel("forgotten")
+        with brief.start("forgotten"):
+            pass
         eventually(lambda: brief.get("forgotten") is None)
         job.cancel("old")
     told = viewer.hears()

@@ -115,7 +115,7 @@ def test_unknown_and_not_allowed_look_the_same(face: Face, client: httpx.Client,
 
 
 def test_they_take_the_same_time(face: Face, client: httpx.Client, job: Job) -> None:
-    """The medians of what is unknown, not allowed and forged lie within a few milliseconds."""
+    """At best, which a busy machine changes least, what is unknown, not allowed and forged differ by milliseconds."""
     job.lock("7", owner="ada", meta={"large": "x" * 50_000})
     paths = [named(job.name, "7"), named(job.name, "8"), "s/forged", face.links.path(job.name, "9")]
     times: dict[str, list[float]] = {path: [] for path in paths}
@@ -124,9 +124,9 @@ def test_they_take_the_same_time(face: Face, client: httpx.Client, job: Job) -> 
             began = monotonic()
             assert client.get(path).status_code == 404
             times[path].append(monotonic() - began)
-    medians = [sorted(taken)[7] for taken in times.values()]
-    assert min(medians) >= 0.02
-    assert max(medians) - min(medians) < 0.008, times
+    at_best = [min(taken) for taken in times.values()]
+    assert min(at_best) >= 0.02
+    assert max(at_best) - min(at_best) < 0.008, times
 
 
 def test_a_page_without_script_gets_html(face: Face, admin: httpx.Client, job: Job) -> None:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
+from contextlib import suppress
 from datetime import datetime, timedelta
 from functools import wraps
 from typing import Any, ParamSpec
@@ -110,12 +111,14 @@ def requeued(
     kwargs: Mapping[str, Any] | None = None,
     *,
     error: BaseException | str | Explanation,
+    begun: bool = True,
 ) -> None:
     """The task's worker has died, and the queue will deliver it again: it is pending. Arguments as for `enqueued`.
 
-    *error* says how the worker died.
+    *error* says how the worker died. If it is not known whether the run had *begun* there, one that is alive is
+    left alone: the next delivery waits for it.
     """
-    _tell(task, id, args, kwargs, lambda blank: Requeue(blank, explain(error)))
+    _tell(task, id, args, kwargs, lambda blank: Requeue(blank, explain(error), begun=begun))
 
 
 def ended(
@@ -164,6 +167,30 @@ def state_of(
         blank = job.blank_of_task(*job.called(*args, **kwargs or {}))
     state = job.get(blank.id)
     return state if state is not None and state.task == blank.task else None
+
+
+class Absent:
+    """A task whose function this process cannot import: what stands for it here. Its state is in the default tracker.
+
+    Args:
+        address: What `address_of` gave where the task was sent.
+    """
+
+    def __init__(self, address: str) -> None:
+        name, _, id = address.partition("\n")
+        self.job = Job(name, id_of=lambda *args, **kwargs: id)
+
+
+def address_of(task: object, id: str, args: Sequence[Any] = (), kwargs: Mapping[str, Any] | None = None) -> str | None:
+    """What a task's message should carry, for a worker that cannot import its function; see `Absent`. No I/O.
+
+    Arguments as for `enqueued`. `None`: it is not tracked, or its id cannot be told.
+    """
+    job = Job.behind(task)
+    if job is not None:
+        with suppress(Exception), queue_task(QueueTask(id=id)):
+            return f"{job.name}\n{job.called(*args, **kwargs or {})[0]}"
+    return None
 
 
 def hook(function: Callable[P, object]) -> Callable[P, None]:

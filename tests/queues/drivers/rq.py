@@ -71,6 +71,11 @@ class RQ(Driver):
         self.queue.started_job_registry.cleanup(2**33)
         self.send_again(id, job, *args)
 
+    def send_followed(self, first: tuple[str, ...], then: tuple[str, ...]) -> tuple[str, str]:
+        before = self.queue.enqueue(getattr(self.jobs, first[0]), args=first[1:])
+        after = self.queue.enqueue(getattr(self.jobs, then[0]), args=then[1:], depends_on=before)
+        return before.id, after.id
+
     def revoke(self, id: str) -> None:
         from job_progress.queues.rq import Job
 

@@ -13,7 +13,7 @@ from typing import Any
 
 from msgspec import Struct
 
-_WRAPPED = ("__wrapped__", "func", "fn", "original_func", "run", "coroutine")
+_WRAPPED = ("__wrapped__", "func", "fn", "original_func", "run", "coroutine", "perform")
 """Where wrappers, and the task objects of queues, keep the function that they are about."""
 _LAYERS = 20
 

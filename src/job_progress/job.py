@@ -360,6 +360,8 @@ class _Deliveries:
 
         While the store is away nobody knows that, so the run does not begin before the other counts as dead.
         """
+        if self._task.delivery.is_over and self._alive_until is not None:
+            raise JobAlreadyProcessing(f"{self._job.name} {self._blank.id!r}: the queue has done with this delivery")
         waits = self._alive_until is not None and monotonic() < self._alive_until
         try:
             return self._job.tracker.begin(self._blank, self._task, needs_store=waits)

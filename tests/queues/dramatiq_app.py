@@ -11,11 +11,15 @@ from dramatiq.middleware import (
     AgeLimit,
     AsyncIO,
     Callbacks,
+    GroupCallbacks,
     Pipelines,
     Retries,
     ShutdownNotifications,
     TimeLimit,
 )
+from dramatiq.rate_limits import backends as limits
+from dramatiq.results import Results
+from dramatiq.results import backends as results
 from dramatiq_abort import Abortable, abort  # type: ignore[import-untyped]
 from dramatiq_abort.backends import RedisBackend  # type: ignore[import-untyped]
 
@@ -51,6 +55,8 @@ def make_broker() -> RedisBroker:
         ShutdownNotifications(),
         Callbacks(),
         Pipelines(),
+        GroupCallbacks(limits.RedisBackend(url=os.environ[ADDRESS])),
+        Results(backend=results.RedisBackend(url=os.environ[ADDRESS])),  # type: ignore[no-untyped-call]
         Retries(),
         AsyncIO(),
         Abortable(backend=RedisBackend.from_url(os.environ[ADDRESS])),

@@ -49,6 +49,11 @@ class OrderDriver(Driver):
         self.order("work")
         return self._host
 
+    def be_there(self) -> None:
+        """Have the process, if only to wait."""
+        if not self._is_there():
+            self._start(Path(self._folder.name) / "host.log")
+
     def _is_there(self) -> bool:
         return self._host is not None and self._host.process.poll() is None
 
@@ -66,8 +71,7 @@ class OrderDriver(Driver):
         return json.loads(answer[1])
 
     def send(self, job: str, *args: Any, retries: int = 0) -> str:
-        if not self._is_there():
-            self._start(Path(self._folder.name) / "host.log")
+        self.be_there()
         id: str = self.order("submit", job, *args)
         return id
 

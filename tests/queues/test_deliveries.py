@@ -183,6 +183,32 @@ def test_a_second_delivery_waits_and_is_dropped(caplog: pytest.LogCaptureFixture
         load.job._start("p").__enter__()
 
 
+def test_a_second_delivery_that_the_queue_has_done_with_takes_up_nothing(caplog: pytest.LogCaptureFixture) -> None:
+    """It waits in a thread, which the queue cannot stop when its time is over; what it waits for is left alone."""
+    second = QueueTask(id="one", function=load)
+
+    waiting: list[tuple[Thread, list[Any]]] = []
+
+    def wait() -> None:
+        with queue_task(second):
+            load("p")
+
+    with (
+        queue_task(QueueTask(id="one", will_retry=lambda _: True)),
+        pytest.raises(ConnectionError),
+        load.job.start("p"),
+    ):
+        waiting.append(in_thread(wait))
+        eventually(lambda: waits_already(caplog))
+        end(second, error=TimeoutError("1 s"))
+        assert seen().is_processing
+        raise ConnectionError
+    [(thread, outcome)] = waiting
+    thread.join()
+    assert [type(error) for error in outcome] == [JobAlreadyProcessing]
+    assert (calls, seen().status, seen().attempt) == ([], "pending", 1)
+
+
 def test_a_second_delivery_takes_up_a_retry(caplog: pytest.LogCaptureFixture) -> None:
     """A successor that was sent before the first run had left, as by a retry without a pause."""
     second: list[tuple[Thread, list[Any]]] = []

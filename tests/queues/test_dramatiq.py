@@ -2,22 +2,26 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from itertools import groupby
 from pathlib import Path
 from typing import Any
 
 import pytest
-from dramatiq import Middleware, Retry, Worker, actor, group
+from dramatiq import Middleware, Retry, Worker, actor, group, pipeline
 from dramatiq.brokers.stub import StubBroker
+from dramatiq.errors import RateLimitExceeded
 from dramatiq.middleware import AgeLimit, Interrupt, Retries, SkipMessage
 
-from job_progress import Job, JobState, Tracker, tracked
+from job_progress import Job, JobState, Tracker, clock, tracked
 from job_progress.queues.dramatiq import ProgressMiddleware
 from tests.observed_store import ObservedStore
 from tests.queues.conftest import BUSY, Brokers, Queue
 from tests.queues.drivers.dramatiq import FIRST, Dramatiq
 from tests.queues.seen import Seen
+from tests.queues.test_contract import completes_another, runs
+from tests.waiting import eventually
 
 
 class Dispatch(Queue):
@@ -198,6 +202,13 @@ class Aborted(Interrupt):
     """What somebody's middleware raises in a thread."""
 
 
+class Limited(RateLimitExceeded):
+    """What a rate limiter raises."""
+
+    def __init__(self) -> None:
+        super().__init__("too many")  # type: ignore[no-untyped-call]
+
+
 class Vetoing(Middleware):
     """Somebody's middleware, that lets nothing begin."""
 
@@ -206,12 +217,16 @@ class Vetoing(Middleware):
 
 
 def history(
-    error: BaseException, *middleware: Middleware, is_cancelled_before: bool = False, **options: Any
+    error: BaseException,
+    *middleware: Middleware,
+    is_cancelled_before: bool = False,
+    broker_type: type[StubBroker] = StubBroker,
+    **options: Any,
 ) -> list[str]:
     """What is stored of an actor that raises *error*, one status after the other."""
     store = ObservedStore()
     tracker = Tracker(store)
-    broker = StubBroker(middleware=[*middleware, ProgressMiddleware()])
+    broker = broker_type(middleware=[*middleware, ProgressMiddleware()])
     broker.actor_options |= set(options)
 
     @tracked(name="history", tracker=tracker)
@@ -253,8 +268,9 @@ def never_again(retries: int, error: BaseException) -> bool:
         (Retry(delay=1), {"max_retries": 1}, ATTEMPT + FINAL),
         (SkipMessage(), {}, CANCELLED),
         (Aborted(), {"max_retries": 0}, CANCELLED),
+        (Limited(), {"max_retries": 1, "min_backoff": 1}, ATTEMPT + FINAL),
     ],
-    ids=["never", "twice", "throws", "retry_when", "retry_when_not", "Retry", "SkipMessage", "aborted"],
+    ids=["never", "twice", "throws", "retry_when", "retry_when_not", "Retry", "SkipMessage", "aborted", "limited"],
 )
 @pytest.mark.parametrize("has_retries", [True, False], ids=["Retries", "no-Retries"])
 def test_what_dramatiq_will_decide_is_foreseen(
@@ -343,6 +359,219 @@ def test_the_next_of_a_pipeline_is_pending_once_it_has_its_arguments(queue: Disp
     chain.run()
     assert queue.ends("add", first).result == 3
     assert queue.ends("add", second).result == 13
+
+
+def pipeline_of(*messages: Any) -> Any:
+    """The messages, one after the other."""
+    made: Any = pipeline
+    return made(messages)
+
+
+def test_all_that_follows_a_failed_message_ends_with_the_reason(queue: Dispatch) -> None:
+    """Pending from the start, those after the next included; each says what was before it."""
+    queue.stop_working()
+    add, fail = queue.actors["add"], queue.actors["fail"]
+    last = add.message_with_options(args=(1, 1), pipe_ignore=True)
+    messages = [add.message(1, 2), fail.message_with_options(pipe_ignore=True, max_retries=0), add.message(1), last]
+    pipeline_of(*messages).run()
+    followers = [("fail", messages[1]), ("add", messages[2]), ("add", last)]
+    states = [queue.state(name, message.message_id) for name, message in followers]
+    assert [state and str(state.status) for state in states] == ["pending"] * 3
+    queue.work()
+    assert queue.ends("add", messages[0].message_id).is_completed
+    assert queue.ends("fail", messages[1].message_id).is_failed
+    reasons = [queue.ends("add", message.message_id).error for message in messages[2:]]
+    assert reasons == [
+        f"not run: {queue.job('fail').name}, before it, has failed",
+        f"not run: {queue.job('add').name}, before it, was not run",
+    ]
+
+
+def test_what_is_cancelled_while_it_follows_does_not_run(queue: Dispatch) -> None:
+    """That its turn comes does not bring it back; nor is anything run that is after it."""
+    queue.stop_working()
+    messages = [queue.actors["silent"].message_with_options(pipe_ignore=True) for _ in range(3)]
+    pipeline_of(*messages).run()
+    ids = [message.message_id for message in messages]
+    queue.job("silent").cancel(ids[1])
+    queue.work()
+    assert queue.ends("silent", ids[0]).is_completed
+    assert queue.outcome(ids[1]) == "cancelled"
+    last = queue.ends("silent", ids[2])
+    assert (last.status, last.attempt) == ("cancelled", 0)
+    assert "was cancelled" in (last.error or "")
+
+
+def test_an_id_that_is_a_matter_of_the_result_is_known_in_time(queue: Dispatch) -> None:
+    """It has no state before, and no word of it is in the log."""
+    queue.work()
+    name = f"named in {queue.folder.name}"
+    chain = pipeline_of(
+        queue.actors["relay"].message(str(queue.folder), name), queue.actors["named_by_result"].message()
+    )
+    chain.run()
+    assert queue.ends("named_by_result", name).is_completed
+
+
+def test_a_retry_keeps_what_follows_waiting(queue: Dispatch) -> None:
+    """It runs after all."""
+    queue.work()
+    queue.go()
+    flaky = queue.actors["flaky"].message_with_options(args=(str(queue.folder),), max_retries=1, min_backoff=50)
+    after = queue.actors["silent"].message_with_options(pipe_ignore=True)
+    with Seen() as seen:
+        pipeline_of(flaky, after).run()
+        seen.follow(queue.job("silent"), after.message_id)
+        assert queue.ends("silent", after.message_id).is_completed
+    assert "cancelled" not in seen.statuses
+
+
+@pytest.mark.parametrize(("member", "how"), [("fail", "has failed"), ("skipping", "was cancelled")])
+def test_a_groups_callback_ends_with_a_member(queue: Dispatch, member: str, how: str) -> None:
+    """Dramatiq calls it once all members are done; it does not count one that has failed, or was skipped."""
+    queue.stop_working()
+    made: Any = group
+    one = made([queue.actors["silent"].message(), queue.actors[member].message_with_options(max_retries=0)])
+    callback = queue.actors["silent"].message()
+    one.add_completion_callback(callback)
+    one.run()
+    waiting = queue.state("silent", callback.message_id)
+    assert waiting is not None
+    assert waiting.is_pending
+    queue.work()
+    ended = queue.ends("silent", callback.message_id)
+    assert (ended.status, ended.attempt) == ("cancelled", 0)
+    assert ended.error == f"not run: {queue.job(member).name}, before it, {how}"
+
+
+def test_a_groups_callback_runs_once_all_members_are_done(queue: Dispatch) -> None:
+    """Those that are pipelines included."""
+    queue.work()
+    made: Any = group
+    silent = queue.actors["silent"]
+    one = made(
+        [
+            silent.message(),
+            pipeline_of(silent.message_with_options(pipe_ignore=True), silent.message_with_options(pipe_ignore=True)),
+        ]
+    )
+    callback = silent.message()
+    one.add_completion_callback(callback)
+    one.run()
+    done = queue.ends("silent", callback.message_id)
+    assert (done.status, done.attempt) == ("completed", 1)
+
+
+@pytest.mark.parametrize("actor_name", ["Add", "Refresh"])
+def test_a_class_based_actor_is_a_job(queue: Dispatch, actor_name: str) -> None:
+    """It is pending, under the message's id or its own, runs, and is found behind the actor and its object."""
+    queue.stop_working()
+    found = queue.actors[actor_name]
+    product = f"product of {queue.folder.name}"
+    message = found.send(3, 4) if actor_name == "Add" else found.send(product)
+    id = message.message_id if actor_name == "Add" else product
+    assert Job.of(found) is Job.of(found.fn)
+    state = queue.state(actor_name, id)
+    assert state is not None
+    assert state.is_pending
+    queue.work()
+    done = queue.ends(actor_name, id)
+    assert (done.status, done.attempt) == ("completed", 1)
+    assert done.result == (7 if actor_name == "Add" else f"refreshed {product}")
+
+
+def test_what_the_worker_does_not_know_has_failed(queue: Dispatch) -> None:
+    """The message says where its state is; that is in the worker's default tracker."""
+    queue.worker_of_its_own(JOB_PROGRESS_STORE=os.environ["QUEUE_TESTS_STORE"], WITHOUT_ONLY_HERE="yes")
+    chain = pipeline_of(
+        queue.actors["only_here"].message_with_options(), queue.actors["silent"].message_with_options(pipe_ignore=True)
+    )
+    chain.run()
+    failed = queue.ends("only_here", chain.messages[0].message_id)
+    assert (failed.status, failed.attempt) == ("failed", 0)
+    assert (failed.error or "").startswith("ActorNotFound")
+    assert queue.ends("silent", chain.messages[1].message_id).is_cancelled
+
+
+def test_what_is_refused_has_failed_however_it_is_sent(queue: Dispatch) -> None:
+    """With a delay, in a group, in a pipeline, whose others are not run; or as its arguments cannot be sent."""
+    queue.stop_working()
+    silent = queue.actors["silent"]
+    made: Any = group
+    messages = [silent.message_with_options(pipe_ignore=True) for _ in range(4)]
+    grouped: Any = made([messages[1]])
+    chain = pipeline_of(*messages[2:])
+    with queue.driver.refusing():
+        for send in (lambda: queue.dramatiq.broker.enqueue(messages[0], delay=60_000), grouped.run, chain.run):
+            with pytest.raises(Exception, match="maxmemory"):
+                send()
+    states = [queue.state("silent", message.message_id) for message in messages]
+    assert [state and str(state.status) for state in states] == ["failed", "failed", "failed", "cancelled"]
+    unsendable = queue.actors["wait"].message(object())
+    with pytest.raises(TypeError):
+        queue.dramatiq.broker.enqueue(unsendable)
+    state = queue.state("wait", unsendable.message_id)
+    assert state is not None
+    assert state.is_failed
+
+
+def test_a_retry_that_the_broker_refuses_has_failed() -> None:
+    """Dramatiq drops it, as it acknowledges the message all the same."""
+
+    class Full(StubBroker):
+        def enqueue(self, message: Any, *, delay: int | None = None) -> Any:
+            self.emit_before("enqueue", message, delay) if delay is not None else None
+            if delay is not None:
+                raise ConnectionError("full")
+            return super().enqueue(message, delay=delay)
+
+    assert history(ConnectionError(), Retries(), broker_type=Full, max_retries=3) == ["pending", *ATTEMPT, "failed"]
+
+
+def test_what_is_due_later_is_kept_until_then(queue: Dispatch) -> None:
+    """A delayed message, and one that is to be retried, by whichever of Dramatiq's options."""
+    queue.work()
+    hour = 3600.0
+    delayed = queue.dispatch("add", 1, 2, delay=int(hour * 1000))
+    asked = queue.dispatch("asking_late")
+    backed_off = queue.dispatch("fail", max_retries=1, min_backoff=int(hour * 1000))
+    states = [queue.state("add", delayed)]
+    states += [
+        queue.becomes(name, id, lambda state: state.error)
+        for name, id in (("asking_late", asked), ("fail", backed_off))
+    ]
+    for state in states:
+        assert state is not None
+        assert state.is_pending
+        assert state.due is not None
+        assert hour - 60 < (state.due - clock.now()).total_seconds() <= 2 * hour
+        assert state.lifetime > hour - 60 + state.settings.pending_ttl
+
+
+@pytest.mark.parametrize("late", [False, True], ids=["while it runs", "after it"])
+def test_a_second_delivery_goes_on_with_the_first_ones_result(queue: Dispatch, late: bool) -> None:
+    """It is what Dramatiq has stored, and what the next of a pipeline gets, which runs once."""
+    worker = queue.worker_of_its_own()
+    giving = queue.actors["giving"].message(str(queue.folder))
+    chain = pipeline_of(giving, queue.actors["relay"].message(str(queue.folder)))
+    chain.run()
+    first, second = chain.messages
+    queue.sees("begun")
+    if late:
+        queue.go()
+        assert queue.ends("relay", second.message_id).is_completed
+    again = first.copy(options={"redis_message_id": f"{first.message_id}-again"})
+    queue.dramatiq.broker.do_enqueue(again.queue_name, again.options["redis_message_id"], again.encode())
+    if not late:
+        with queue.explained():
+            eventually(lambda: "another delivery of the same task" in worker.log(), BUSY)
+        queue.go()
+        assert queue.ends("relay", second.message_id).is_completed
+    completes_another(queue)
+    assert runs(queue) == 1
+    assert (queue.folder / "given").read_text() == "a result\n"
+    results = queue.dramatiq.broker.get_results_backend()
+    assert first.get_result(backend=results) == "a result"
 
 
 def test_many_at_once_are_told_apart(queue: Dispatch) -> None:

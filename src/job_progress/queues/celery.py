@@ -178,7 +178,7 @@ def _of(one: Follower, tell: Callable[..., Any], **word: Any) -> Any:
     return tell(task, one.id, args, one.kwargs, **word)
 
 
-def _not_run(then: Sequence[Follower], name: str, what: str) -> None:
+def _not_run(then: Sequence[Follower], name: Any, what: str) -> None:
     for one in then:
         _of(one, revoked, begun=False, reason=f"not run: {name}, before it, {what}")
 
@@ -198,10 +198,10 @@ class _Execution:
         sent: The ids of what was sent by it, and of what follows that.
     """
 
-    def __init__(self, task: Task, id: str) -> None:
+    def __init__(self, task: Any, id: str) -> None:
         self.task = task
         self.id = id
-        self.request: Context = task.request
+        self.request: Any = task.request
         self.around = _executing.get(), current_task()
         self.delivery = Delivery()
         self.is_part = any(one.task is task and one.id == id for one in self._outer())
@@ -534,6 +534,7 @@ _RECEIVERS: dict[Any, Callable[..., None]] = {
     signals.task_postrun: _ended,
     signals.task_revoked: _revoked,
     signals.task_failure: _failed,
+    signals.task_internal_error: _failed,
     signals.task_retry: _stopped,
     signals.worker_init: _worker_begins,
 }

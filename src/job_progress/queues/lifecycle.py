@@ -140,7 +140,7 @@ def ended(
     to the queue; `None`: it has not. *will_retry*: the queue will run it again. A run that is still alive, as in a
     thread that goes on after the queue's time limit, is superseded by that: it stops at its next checkpoint.
     """
-    said = delivery.said
+    said, delivery.is_over = delivery.said, True
     if isinstance(error, JobAlreadyProcessing) or said is JobStatus.CANCELLED:
         return
     if error is None:

@@ -77,7 +77,7 @@ class Celery(Driver):
 
     def send_followed(self, first: tuple[str, ...], then: tuple[str, ...]) -> tuple[str, str]:
         links = [self.app.tasks[f"{job}-0"].si(*args) for job, *args in (first, then)]
-        last = chain(*links).apply_async()
+        last: Any = chain(*links).apply_async()
         return str(last.parent.id), str(last.id)
 
     def revoke(self, id: str) -> None:

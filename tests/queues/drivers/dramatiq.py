@@ -68,6 +68,13 @@ class Dramatiq(Driver):
             if self.broker.client.sismember(key, self.sent[id].options["redis_message_id"]):
                 self.broker.client.zadd("dramatiq:__heartbeats__", {key.decode().split(".")[1]: 0})
 
+    def send_followed(self, first: tuple[str, ...], then: tuple[str, ...]) -> tuple[str, str]:
+        before = self.actors[first[0]].message_with_options(args=first[1:], max_retries=0)
+        after = self.actors[then[0]].message_with_options(args=then[1:], pipe_ignore=True)
+        chain: Any = before | after
+        chain.run()
+        return before.message_id, after.message_id
+
     def revoke(self, id: str) -> None:
         self.app.take_back(self.broker, id)
 

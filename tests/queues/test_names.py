@@ -182,6 +182,36 @@ def test_the_prefix_of_a_blueprint_is_no_name() -> None:
     assert Job.of(tasks[1]).name == "shop:load"
 
 
+@pytest.mark.environment("main")
+def test_a_function_with_several_names_is_called_by_none(caplog: pytest.LogCaptureFixture) -> None:
+    """As processes may meet them in any order: with and without retries, say. Nobody is warned."""
+    from functools import partial
+
+    from celery import Celery
+    from dramatiq import actor
+    from dramatiq.brokers.stub import StubBroker
+    from procrastinate import App
+    from procrastinate.testing import InMemoryConnector
+    from taskiq import InMemoryBroker
+
+    makers: list[tuple[Any, str]] = [
+        (partial(Celery(set_as_current=False).task, shared=False, lazy=False), "name"),
+        (partial(actor, broker=StubBroker()), "actor_name"),
+        (App(connector=InMemoryConnector()).task, "name"),
+        (InMemoryBroker().task, "task_name"),
+    ]
+    for make, word in makers:
+
+        @tracked
+        def load() -> None: ...
+
+        objects = [make(**{word: name})(load) for name in ("once", "again")]
+        assert {Job.of(one).name for one in objects} == {
+            f"{__name__}.{load.__qualname__.replace('__taskiq_original', '')}"
+        }
+    assert not caplog.records
+
+
 def test_an_integration_can_say_how_its_queue_calls_a_function() -> None:
     """Where the queue's own object does not tell; a queue's word for the function itself is none."""
 

@@ -9,9 +9,6 @@ from tempfile import TemporaryDirectory
 from types import ModuleType
 from typing import Any
 
-from celery import chain
-from celery.signals import before_task_publish
-
 from tests.queues.driver import Driver, Worker
 from tests.waiting import eventually
 
@@ -33,6 +30,8 @@ class Celery(Driver):
 
         self.app = app
         self._sent: dict[str, Any] = {}
+        from celery.signals import before_task_publish
+
         before_task_publish.connect(self._note, weak=False)
         self._place = TemporaryDirectory(prefix="celery-")
         self._folder = Path(self._place.name)
@@ -77,6 +76,8 @@ class Celery(Driver):
 
     def send_followed(self, first: tuple[str, ...], then: tuple[str, ...]) -> tuple[str, str]:
         links = [self.app.tasks[f"{job}-0"].si(*args) for job, *args in (first, then)]
+        from celery import chain
+
         last: Any = chain(*links).apply_async()
         return str(last.parent.id), str(last.id)
 

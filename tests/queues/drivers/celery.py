@@ -32,7 +32,6 @@ class Celery(Driver):
 
         self.app = app
         self._sent: dict[str, Any] = {}
-        from celery.signals import before_task_publish
 
         before_task_publish.connect(self._note, weak=False)
         self._place = TemporaryDirectory(prefix="celery-")
@@ -80,7 +79,6 @@ class Celery(Driver):
         from celery import chain
 
         links = [self.app.tasks[f"{job}-0"].si(*args) for job, *args in (first, then)]
-        from celery import chain
 
         last: Any = chain(*links).apply_async()
         return str(last.parent.id), str(last.id)

@@ -114,6 +114,16 @@ def failing_before(function: Callable[P, Awaitable[R]]) -> Async[P, R]:
     return run
 
 
+def skipping(function: Callable[P, Awaitable[R]]) -> Async[P, R | None]:
+    """A decorator above `@tracked` that does not call the function, as the work is not needed."""
+
+    @wraps(function)
+    async def run(*args: P.args, **kwargs: P.kwargs) -> R | None:
+        return None
+
+    return run
+
+
 def failing_after(function: Callable[P, Awaitable[R]]) -> Async[P, R]:
     """A decorator above `@tracked` that fails once the function has returned, as a transaction that cannot commit."""
 
@@ -140,6 +150,13 @@ def failing_after_the_first(function: Callable[P, Awaitable[R]]) -> Async[P, R]:
 @failing_before
 @tracked(tracker=tracker)
 async def fails_before(folder: str) -> None:
+    """Never be reached."""
+    note_run(Path(folder))
+
+
+@skipping
+@tracked(tracker=tracker)
+async def skipped(folder: str) -> None:
     """Never be reached."""
     note_run(Path(folder))
 

@@ -109,6 +109,16 @@ def failing_before(function: Callable[P, R]) -> Callable[P, R]:
     return run
 
 
+def skipping(function: Callable[P, R]) -> Callable[P, R | None]:
+    """A decorator above `@tracked` that does not call the function, as the work is not needed."""
+
+    @wraps(function)
+    def run(*args: P.args, **kwargs: P.kwargs) -> R | None:
+        return None
+
+    return run
+
+
 def failing_after(function: Callable[P, R]) -> Callable[P, R]:
     """A decorator above `@tracked` that fails once the function has returned, as a transaction that cannot commit."""
 
@@ -143,6 +153,13 @@ def fail_once(args: tuple[object, ...], kwargs: dict[str, object]) -> None:
 @failing_before
 @tracked(tracker=tracker)
 def fails_before(folder: str) -> None:
+    """Never be reached."""
+    note_run(Path(folder))
+
+
+@skipping
+@tracked(tracker=tracker)
+def skipped(folder: str) -> None:
     """Never be reached."""
     note_run(Path(folder))
 
@@ -189,6 +206,6 @@ def fail_as(ledger: str, number: int, kind: str) -> None:
 
 NAMES = (
     *("silent", "add", "named", "wait", "stubborn", "fail", "flaky", "nameless"),
-    *("fails_before", "fails_after", "flaky_after", "effect"),
+    *("fails_before", "fails_after", "flaky_after", "skipped", "effect"),
 )
 """All jobs, which every worker has."""

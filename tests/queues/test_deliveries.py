@@ -391,6 +391,12 @@ def test_what_fails_before_the_function_says_so(will_retry: bool) -> None:
     assert (seen().status, seen().error) == ("pending" if will_retry else "failed", "ValueError: no setup")
 
 
+def test_what_is_not_called_is_not_waited_for() -> None:
+    """Something around the function has ended the task without it."""
+    end(begin())
+    assert (seen().status, seen().error) == ("cancelled", "not run: its task ended without calling it")
+
+
 def test_a_retry_that_the_queue_does_not_do_has_failed() -> None:
     """Something around the function has caught its error; or the queue thought better of it."""
     for word in ({}, {"error": ValueError("boom")}):

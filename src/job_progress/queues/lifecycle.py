@@ -146,6 +146,8 @@ def ended(
     if error is None:
         if said is JobStatus.PENDING:  # what wraps the function has caught its error, so nothing runs again
             _tell(task, id, args, kwargs, lambda blank: GiveUp(blank, None))
+        elif said is None and not delivery.has_begun:
+            revoked(task, id, args, kwargs, begun=False, reason="not run: its task ended without calling it")
     elif will_retry and said is not JobStatus.PENDING:
         after_run = delivery.has_begun and said is not None
         _tell(task, id, args, kwargs, lambda blank: Requeue(blank, explain(error), after_run, delivery.has_begun))

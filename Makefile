@@ -6,7 +6,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 # Not where it is used: a comma divides what a call is given.
 DEMO := ".[cli,web]"
-SEVERAL := -n 3 --dist worksteal --reruns 2
+SEVERAL := -n 3 --dist worksteal
 
 .DEFAULT_GOAL := help
 .PHONY: help demo test check soak bench screenshots lock clean
@@ -15,7 +15,7 @@ help:
 	@echo "make demo   watch the main job run, here and in a browser; no server needed"
 	@echo "make test   set up, and run the tests"
 	@echo "make check  style, types, and who may import whom"
-	@echo "make soak   the tests that take minutes for each store (SOAK_STORE=redis: for one)"
+	@echo "make soak   the tests that take minutes for each store and queue (SOAK_STORE=redis SOAK_QUEUE=RQ: for one)"
 	@echo "make bench  measure, beside peers and the raw store"
 	@echo "make screenshots  make the pictures in docs/ anew"
 	@echo "make lock   choose anew the versions in tests/environments"
@@ -26,6 +26,7 @@ demo: $(VENV)/.installed
 
 test: $(VENV)/.installed-dev
 	@$(BIN)/python -m tests.web.browser.chromium
+	@$(BIN)/python -m tests.servers.rabbitmq
 	$(BIN)/coverage erase
 	@rm -rf .results
 	@# What failed in one environment does not keep the tests of the next from running.

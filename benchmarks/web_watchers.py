@@ -158,7 +158,7 @@ def _event(tracker: Tracker) -> bytes:
     state = tracker.get(JOB, ID)
     if state is None:
         raise RuntimeError("the run has no state")
-    return state_event(state, tracker, ["view"])
+    return state_event(state, None, ["view"])
 
 
 def _memory(server: Server) -> int:

@@ -7,7 +7,6 @@ from pathlib import Path
 
 import pytest
 
-from job_progress.task import NO_TASK, enter_task
 from tests.environments import pytest_collection_modifyitems, pytest_ignore_collect
 from tests.processes.child import Child, Launch
 from tests.queues.results import pytest_terminal_summary
@@ -19,12 +18,6 @@ __all__ = ["pytest_collection_modifyitems", "pytest_ignore_collect", "pytest_ter
 __all__ += ["postgresql", "postgresql_url", "shared_postgresql"]
 __all__ += ["cluster_url", "replicated_cluster", "shared_cluster", "shared_valkey", "valkey", "valkey_url"]
 __all__ += ["django_database_url", "django_file_url", "django_locmem_url", "django_redis_url"]
-
-
-@pytest.fixture(autouse=True)
-def _no_task_yet() -> None:
-    """What a test does is no queue's task, whatever the one before it has left in this process."""
-    enter_task(NO_TASK)
 
 
 @pytest.fixture

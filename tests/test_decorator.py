@@ -5,12 +5,15 @@ from __future__ import annotations
 import asyncio
 import functools
 import inspect
+import math
 import multiprocessing
 import pickle
+import re
 import threading
 from collections.abc import AsyncIterator, Callable, Iterator
 from typing import Any
 
+import pydantic
 import pytest
 
 from job_progress import (
@@ -18,11 +21,13 @@ from job_progress import (
     JobCancelled,
     JobState,
     Progress,
+    ProgressJob,
     StoreUnavailable,
     Tracker,
     current_progress,
     tracked,
 )
+from job_progress.queues.lifecycle import enqueued
 from job_progress.task import QueueTask, queue_task
 from job_progress.testing import isolated_tracker
 from tests.observed_store import ObservedStore
@@ -231,6 +236,7 @@ def test_an_id_that_is_none_is_an_error_at_the_call() -> None:
         ({"cancellable": 2}, ValueError, "cancellable must be"),
         ({"name": "a\nb"}, ValueError, "job name must be"),
         ({"ttl": -1}, ValueError, "ttl must be more than 0"),
+        ({"stuck_after": 0}, ValueError, "stuck_after must be more than 0"),
     ],
 )
 def test_wrong_options_are_an_error_where_they_stand(
@@ -323,16 +329,79 @@ def test_it_works_under_another_decorator() -> None:
     assert final(triple, 7).result == 21
 
 
-def test_a_result_that_cannot_be_stored_fails_the_run() -> None:
-    """The call says so, rather than that the result is lost in silence."""
+class Broken(pydantic.BaseModel):
+    """A model that cannot be dumped."""
+
+    @pydantic.model_serializer
+    def dump(self) -> str:
+        raise LookupError("secret")
+
+
+UNSTORABLE = [
+    (object(), "result cannot be stored as JSON: object has no JSON form"),
+    ({(1, 2): 3}, r"result cannot be stored as JSON: tuple has no JSON form \(in a dict\)"),
+    ("x" * 103_000, r"result is 103,002 bytes as JSON and may be 65,536 \(max_result_bytes\)"),
+    ([1.0, math.nan], "result cannot be stored as JSON: JSON has no nan"),
+    ({1: "a", "1": "b"}, "result cannot be stored as JSON: two keys of a dictionary are '1' once they are strings"),
+    (Broken(), r"result cannot be stored as JSON: model_dump\(\) of Broken raised PydanticSerializationError \(in"),
+]
+
+
+@pytest.mark.parametrize(("returned", "why"), UNSTORABLE)
+@pytest.mark.parametrize("kind", ["function", "coroutine", "class"])
+def test_what_cannot_be_published_fails_no_done_work(
+    kind: str, returned: object, why: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The caller gets it, the run has completed, and its state and one line of the log say what is missing, and why."""
 
     @tracked(id="id", store_result=True)
-    def unstorable(id: str) -> object:
-        return object()
+    def function(id: str) -> object:
+        current_progress().update(result="partial")
+        return returned
 
-    with pytest.raises(TypeError, match="result cannot be stored as JSON"):
-        unstorable("7")
-    assert final(unstorable, "7").is_failed
+    @tracked(id="id", store_result=True)
+    async def coroutine(id: str) -> object:
+        current_progress().update(result="partial")
+        return returned
+
+    class Class(ProgressJob, store_result=True):
+        def get_progress_id(self) -> str:
+            return "7"
+
+        def handle_with_progress(self) -> object:
+            self.progress().update(result="partial")
+            return returned
+
+    if kind == "function":
+        given, job = function("7"), function.job
+    elif kind == "coroutine":
+        given, job = asyncio.run(coroutine("7")), coroutine.job
+    else:
+        given, job = Class().handle(), Class.job
+    assert given is returned
+    state = job.get("7")
+    assert state is not None
+    assert (state.status, state.error, state.result, state.attempt) == ("completed", None, None, 1)
+    assert re.match(why, state.result_omitted or "")
+    assert state.to_dict()["result_omitted"] == state.result_omitted
+    [record] = caplog.records
+    assert (state.result_omitted or "?") in record.getMessage()
+
+
+def test_a_result_that_is_kept_ends_the_omission() -> None:
+    """So does the next attempt, though its function returns nothing."""
+    returns: list[object] = ["x" * 70_000, [1], object(), None]
+
+    @tracked(id="id", store_result=True)
+    def job(id: str) -> object:
+        return returns.pop(0)
+
+    seen: list[tuple[Any, bool]] = []
+    for _ in range(4):
+        job("7")
+        state = final(job, "7")
+        seen.append((state.result, state.result_omitted is not None))
+    assert seen == [(None, True), ([1], False), (None, True), (None, False)]
 
 
 def test_the_job_does_not_depend_on_the_store(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -443,3 +512,47 @@ def test_an_owner_that_can_be_none_is_an_error_at_the_call() -> None:
     with pytest.raises(TypeError, match="owner must be a string"):
         owned(object())
     assert ran == []
+
+
+def test_a_long_id_fails_no_call() -> None:
+    """It is shortened, and the job finds the execution by what the call was given."""
+    address = "https://example.org/" + "x" * 300
+
+    @tracked(id="url", name="tests.fetch")
+    def fetch(url: str) -> int:
+        return len(url)
+
+    assert fetch(address) == 320
+    state = final(fetch, address)
+    assert state.is_completed
+    assert state.id.startswith("https://example.org/xxx")
+    assert "…" in state.id
+    with queue_task(QueueTask(id="task-7")):
+        enqueued(fetch, "task-7", [address + "y"])
+        assert final(fetch, address + "y").is_pending
+        fetch(address + "y")
+    assert final(fetch, address + "y").is_completed
+    assert len(fetch.job.list()) == 2
+
+
+def test_what_an_attempt_noted_goes_with_it() -> None:
+    """While it waits for the retry it shows; the next attempt begins with what the lock was given."""
+    seen: list[dict[str, Any]] = []
+
+    @tracked(id="id")
+    def flaky(id: str) -> None:
+        seen.append(current_progress().state.meta)
+        if len(seen) == 1:
+            current_progress().set(file="a.csv", by="grace")
+            raise ValueError
+
+    flaky.job.lock("7", meta={"by": "ada"})
+    task = QueueTask(id="task-7", will_retry=lambda error: True)
+    with queue_task(task), pytest.raises(ValueError):
+        flaky("7")
+    waiting = final(flaky, "7")
+    assert (waiting.status, waiting.meta) == ("pending", {"file": "a.csv", "by": "grace"})
+    with queue_task(task):
+        flaky("7")
+    assert seen == [{"by": "ada"}, {"by": "ada"}]
+    assert final(flaky, "7").meta == {"by": "ada"}

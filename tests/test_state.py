@@ -163,6 +163,7 @@ def test_to_dict_is_stable(clock: FrozenClock) -> None:
         "total": 10,
         "message": None,
         "result": None,
+        "result_omitted": None,
         "error": None,
         "meta": {},
         "owner": "ada",
@@ -170,6 +171,7 @@ def test_to_dict_is_stable(clock: FrozenClock) -> None:
         "created_at": "2030-01-01T00:00:00Z",
         "started_at": "2030-01-01T00:00:00Z",
         "updated_at": "2030-01-01T00:00:00Z",
+        "last_progress_at": None,
         "finished_at": None,
         "cancel_requested_at": None,
         "version": 1,
@@ -178,6 +180,7 @@ def test_to_dict_is_stable(clock: FrozenClock) -> None:
         "eta": 8.0,
         "rate": 0.5,
         "is_stalled": False,
+        "is_stuck": False,
         "is_cancelling": False,
         "can_be_cancelled": True,
     }
@@ -213,3 +216,33 @@ def test_a_snapshot_made_by_hand_has_nowhere_to_ask() -> None:
     """The error says so."""
     with pytest.raises(RuntimeError, match="nowhere to ask"):
         PROCESSING.refresh()
+
+
+STUCK = structs.replace(PROCESSING, last_progress_at=NOW, settings=Settings(stuck_after=60))
+
+
+def test_who_is_stuck(clock: FrozenClock) -> None:
+    """Alive, and nothing that it reports has changed for longer than its job allows; who is dead is not stuck."""
+    later = NOW + timedelta(seconds=61)
+    clock.tick(61)
+    alive = structs.replace(STUCK, heartbeat_at=later)
+    assert (alive.is_stuck, alive.is_stalled, alive.is_locked) == (True, False, True)
+    assert alive.to_dict()["is_stuck"] is True
+    assert alive.to_dict()["last_progress_at"] == "2030-01-01T00:00:00Z"
+    assert not structs.replace(alive, last_progress_at=NOW + timedelta(seconds=2)).is_stuck
+    assert not structs.replace(alive, settings=Settings()).is_stuck
+    assert not structs.replace(alive, status=JobStatus.COMPLETED).is_stuck
+    assert not structs.replace(alive, last_progress_at=None).is_stuck  # a record of 0.1
+    assert (STUCK.is_stuck, STUCK.is_stalled) == (False, True)
+
+
+@pytest.mark.parametrize("hours", [-5, 5])
+def test_who_is_stuck_whatever_the_clock_of_the_viewer(clock: FrozenClock, hours: int) -> None:
+    """What the store says of the silence is added to what the run's own clock says."""
+    alive = structs.replace(STUCK, heartbeat_at=NOW + timedelta(seconds=57))
+    clock.tick(hours * 3600)
+    assert not structs.replace(alive).silent_for(2).is_stuck
+    assert structs.replace(alive).silent_for(4).is_stuck
+    read = structs.replace(alive).silent_for(2)
+    clock.tick(2)
+    assert read.is_stuck

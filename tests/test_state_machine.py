@@ -25,7 +25,7 @@ from job_progress.errors import JobCancelled
 from job_progress.progress import Progress
 from job_progress.queues.lifecycle import enqueued, given_up, requeued, revoked
 from job_progress.run import Run
-from job_progress.state import JobState, JobStatus
+from job_progress.state import JobState
 from job_progress.stores import open_store
 from job_progress.task import QueueTask, current_task, queue_task
 from job_progress.testing import frozen_clock
@@ -176,38 +176,40 @@ class Life(RuleBasedStateMachine):
             else:
                 self.status = "pending"
 
-    @rule(task=st.none() | TASKS, repeat=st.booleans())
-    def start(self, task: str | None, repeat: bool) -> None:
-        """*repeat*: the task's own function has run before in the same delivery."""
-        with queue_task(QueueTask(id=task)):
-            current_task().delivery.said = JobStatus.COMPLETED if repeat else None
-            self.begin(task, repeat)
+    @rule(task=st.none() | TASKS, repeat=st.booleans(), asked=st.booleans())
+    def start(self, task: str | None, repeat: bool, asked: bool) -> None:
+        """*repeat*: the task's own function has run before in the same delivery. *asked*: no integration is there."""
+        with queue_task(QueueTask(id=task, asked=asked)):
+            current_task().delivery.has_begun = repeat
+            self.begin(task, repeat, asked)
 
-    def begin(self, task: str | None, repeat: bool) -> None:
+    def begin(self, task: str | None, repeat: bool, asked: bool) -> None:
         own = task is not None and task == self.task
-        if self.status == "processing" and not self.dead and task not in self.refused:
+        refused = task in self.refused and (not asked or self.start_owed)
+        if self.status == "processing" and not self.dead and not refused:
             with pytest.raises(JobAlreadyProcessing):
                 self.begin_at_once()
             return
         begun = self.begin_at_once()
-        if task in self.refused:
+        if refused:
             assert isinstance(begun, JobState)
             self.start_owed = False
         elif self.first_task_is_refused:
             assert isinstance(begun, JobState)
             self.start_owed, self.ended_at = False, self.time
             self.refused |= {task} if task else set()
-        elif self.status == "completed" and own and not repeat:
+        elif self.status == "completed" and own and not repeat and not asked:
             assert isinstance(begun, JobState)
         elif self.dead and self.cancelling and (own or self.task is None):
             assert isinstance(begun, JobState)
             self.settle_the_dead()
         else:
             assert isinstance(begun, Run)
-            tried_again = self.status in ("failed", "completed") and own
+            tried_again = own and (self.status == "failed" or (self.status == "completed" and repeat))
             same_life = tried_again or self.status in ("pending", "processing")
             self.attempt = self.attempt + 1 if same_life else 1
             self.other_tasks = self.other_tasks - {task} if same_life else set()
+            self.refused = self.refused if same_life else self.refused - {task}
             self.status, self.current, self.alive_at, self.progress = "processing", begun, self.time, 0.0
             self.cancelling = self.start_owed = False
             self.task = task

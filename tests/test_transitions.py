@@ -1,5 +1,6 @@
 """Every situation × every event: what becomes of it, or that it is refused."""
 
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -10,6 +11,7 @@ from job_progress.events import (
     Complete,
     Enqueue,
     Event,
+    Explanation,
     Fail,
     FindDead,
     GiveUp,
@@ -88,6 +90,11 @@ SITUATIONS: dict[str, JobState] = {
     "another task's run": state("processing", token="own", task="task-2"),
 }
 
+SECOND = Explanation("second", "second, for viewers")
+EXPIRED = Explanation("expired", "expired, for viewers")
+WORKER_LOST = Explanation("worker lost", "worker lost, for viewers")
+NOT_STORED = Explanation("its result cannot be stored", "not stored, for viewers")
+
 EVENTS: dict[str, Event] = {
     "lock": Lock(BLANK),
     "enqueue": Enqueue(BLANK),
@@ -99,17 +106,18 @@ EVENTS: dict[str, Event] = {
     "task enqueued, late": Enqueue(TASK, late=True),
     "task starts": Start(TASK, "new"),
     "task starts once more": Start(TASK, "new", repeat=True),
+    "asked task starts": Start(TASK, "new", asked=True),
     "revoke": Revoke(TASK),
-    "give up": GiveUp(TASK, "expired"),
+    "give up": GiveUp(TASK, EXPIRED),
     "revoke, not begun": Revoke(TASK, begun=False),
-    "give up, not begun": GiveUp(TASK, "expired", begun=False),
-    "requeue": Requeue(TASK, "worker lost"),
-    "requeue after its run": Requeue(TASK, "its result cannot be stored", after_run=True),
-    "requeue, not begun": Requeue(TASK, "worker lost", begun=False),
+    "give up, not begun": GiveUp(TASK, EXPIRED, begun=False),
+    "requeue": Requeue(TASK, WORKER_LOST),
+    "requeue after its run": Requeue(TASK, NOT_STORED, after_run=True),
+    "requeue, not begun": Requeue(TASK, NOT_STORED, begun=False),
     "report": Report("own", REPORTED),
     "complete": Complete("own", REPORTED),
-    "fail": Fail("own", REPORTED, "second"),
-    "retry": Retry("own", REPORTED, "second"),
+    "fail": Fail("own", REPORTED, SECOND),
+    "retry": Retry("own", REPORTED, SECOND),
     "acknowledge": Acknowledge("own", REPORTED),
 }
 
@@ -125,20 +133,18 @@ RUN_EVENTS_TAKEN = {
 }
 QUEUE_IGNORED = dict.fromkeys(
     (
-        *("revoke", "give up", "revoke, not begun", "give up, not begun"),
-        *("requeue", "requeue after its run", "requeue, not begun"),
+        *("revoke", "give up", "requeue", "requeue after its run"),
+        *("revoke, not begun", "give up, not begun", "requeue, not begun"),
     ),
     SAME,
 )
 QUEUE_DROPS = {"revoke, not begun": "cancelled", "give up, not begun": "failed"}
-QUEUE_REPEATS = {"requeue, not begun": "pending"}
-TASK_STARTS = dict.fromkeys(("task starts", "task starts once more"), "processing")
+QUEUE_KEEPS = {"requeue": "pending", "requeue after its run": "pending", "requeue, not begun": "pending"}
+TASK_STARTS = dict.fromkeys(("task starts", "task starts once more", "asked task starts"), "processing")
 TASK_REFUSED = dict.fromkeys(("task starts", "task starts once more"), SAME)
 TASK_BEGINS_ANEW = {"task enqueued": "pending", "task enqueued, late": "pending"} | TASK_STARTS
 TASK_LEAVES_ALONE = (
-    {"task enqueued": SAME, "task enqueued, late": SAME}
-    | dict.fromkeys(("task starts", "task starts once more"), NO)
-    | QUEUE_IGNORED
+    {"task enqueued": SAME, "task enqueued, late": SAME} | dict.fromkeys(TASK_STARTS, NO) | QUEUE_IGNORED
 )
 BEGINS_ANEW = (
     {"lock": "pending", "enqueue": "pending", "start": "processing", "own start again": "processing"}
@@ -162,9 +168,9 @@ WAITS = (
     | {"lock": NO, "enqueue": SAME, "start": "processing", "own start again": "processing"}
     | {"request": "cancelled", "find dead": SAME}
     | TASK_STARTS
-    | {"revoke": "cancelled", "give up": "failed", "requeue": "pending", "requeue after its run": "pending"}
+    | {"revoke": "cancelled", "give up": "failed"}
+    | QUEUE_KEEPS
     | QUEUE_DROPS
-    | QUEUE_REPEATS
 )
 HAS_COMPLETED = (
     BEGINS_ANEW
@@ -172,7 +178,7 @@ HAS_COMPLETED = (
     | {"fail": "failed", "retry": "pending"}
 )
 HAS_FAILED = HAS_COMPLETED | {"fail": SAME}
-TASKS_OWN = {"revoke": "cancelled", "give up": "failed", "requeue": "pending", "requeue after its run": "pending"}
+TASKS_OWN = {"revoke": "cancelled", "give up": "failed", "requeue": "pending"}
 
 EXPECTED: dict[str, dict[str, str]] = {
     "missing": BEGINS_ANEW | RUN_EVENTS_REFUSED | {"request": NO, "find dead": SAME},
@@ -233,17 +239,15 @@ EXPECTED: dict[str, dict[str, str]] = {
     | RUN_EVENTS_TAKEN
     | {"request": "cancelled", "find dead": SAME, "task enqueued, late": SAME}
     | TASKS_OWN
-    | QUEUE_DROPS
-    | QUEUE_REPEATS,
+    | {"requeue, not begun": "pending"}
+    | QUEUE_DROPS,
     "another task's run, dead while cancelling": MAY_BE_TAKEN_OVER
     | RUN_EVENTS_TAKEN
     | {"start": "processing", "request": "cancelled", "find dead": "cancelled", "retry": "cancelled"},
     "a task, completed": HAS_COMPLETED
     | {"task enqueued, late": SAME, "task starts": SAME}
     | {"give up": "failed", "requeue after its run": "pending"},
-    "a task, failed": HAS_FAILED
-    | {"task enqueued, late": SAME, "revoke": "cancelled", "requeue": "pending", "requeue after its run": "pending"}
-    | QUEUE_REPEATS,
+    "a task, failed": HAS_FAILED | {"task enqueued, late": SAME, "revoke": "cancelled"} | QUEUE_KEEPS,
     "another task's run": LEFT_ALONE | RUN_EVENTS_TAKEN | {"request": "processing"},
 }
 
@@ -294,14 +298,19 @@ def test_a_new_life_keeps_nothing_of_the_old(event: str) -> None:
 
 
 def test_a_start_resets_what_the_last_attempt_left() -> None:
-    """The next attempt counts on, and keeps owner, metadata and creation, but no error, progress or cancel."""
+    """The next attempt counts on, and keeps owner, creation and the lock's metadata, but nothing that was reported."""
+    given = {"file": "old", "by": "ada"}
+    first = transition(structs.replace(SITUATIONS["pending"], attempt=0, meta=given), Start(BLANK, "own"), NOW)
+    noted = transition(transition(first, Report("own", REPORTED), NOW), EVENTS["retry"], NOW)
+    assert noted.meta == {"file": "a.csv", "by": "ada"}
+    assert transition(noted, EVENTS["start"], NOW).meta == given
     waiting = transition(SITUATIONS["processing"], EVENTS["retry"], NOW)
     assert (waiting.status, waiting.error, waiting.attempt, waiting.token) == ("pending", "second", 1, None)
     later = NOW + timedelta(seconds=5)
     again = transition(waiting, EVENTS["start"], later)
     assert (again.attempt, again.started_at, again.heartbeat_at, again.token) == (2, later, later, "new")
     assert (again.error, again.progress, again.completed, again.message, again.speed) == (None, 0.0, None, None, None)
-    assert (again.owner, again.meta, again.created_at) == ("ada", {"file": "a.csv"}, LONG_AGO)
+    assert (again.owner, again.meta, again.created_at) == ("ada", {}, LONG_AGO)
 
 
 def test_a_takeover_counts_the_attempt_and_shuts_the_dead_run_out() -> None:
@@ -361,7 +370,8 @@ def test_a_report_with_nothing_new_is_a_sign_of_life_only() -> None:
 
 def test_a_report_adds_to_the_metadata_that_the_lock_gave() -> None:
     """A run's metadata are merged over what was there."""
-    before = structs.replace(SITUATIONS["processing"], meta={"file": "old", "by": "ada"})
+    given = {"file": "old", "by": "ada"}
+    before = structs.replace(SITUATIONS["processing"], meta=given, given_meta=given)
     assert transition(before, Report("own", REPORTED), NOW).meta == {"file": "a.csv", "by": "ada"}
 
 
@@ -373,6 +383,20 @@ def test_versions_grow_whatever_the_clock_does(hours: int) -> None:
     assert after.version > before.version
 
 
+def test_an_error_and_what_viewers_see_of_it_are_of_one_event() -> None:
+    """Whatever happens to whichever state: both texts are new, or both are as they were, or both are gone."""
+    both = {"error": "old", "error_for_viewers": "old, for viewers"}
+    known = {(None, None), tuple(both.values())}
+    known |= {(why.text, why.for_viewers) for why in (SECOND, EXPIRED, WORKER_LOST, NOT_STORED)}
+    seen = set()
+    for before in SITUATIONS.values():
+        for event in (*EVENTS.values(), Revoke(TASK, reason=EXPIRED), GiveUp(TASK, None)):
+            with suppress(Refused):
+                after = transition(structs.replace(before, **both), event, NOW)
+                seen.add((after.error, after.error_for_viewers))
+    assert seen == known
+
+
 def test_a_completed_state_is_full_and_without_error() -> None:
     """Whatever the last report said, completed means 100 percent, and the last attempt's error is gone."""
     done = transition(structs.replace(SITUATIONS["processing"], error="old"), Complete("own", REPORTED), NOW)
@@ -382,7 +406,7 @@ def test_a_completed_state_is_full_and_without_error() -> None:
 def test_a_failed_or_cancelled_state_shows_how_far_it_came() -> None:
     """The bar of what did not end well stays where it was, with its partial result."""
     reported = structs.replace(REPORTED, result={"rows": 5})
-    for event in (Fail("own", reported, "boom"), Acknowledge("own", reported)):
+    for event in (Fail("own", reported, SECOND), Acknowledge("own", reported)):
         ended = transition(SITUATIONS["processing"], event, NOW)
         assert (ended.progress, ended.result) == (0.5, {"rows": 5})
 

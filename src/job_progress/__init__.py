@@ -7,7 +7,14 @@ no web framework.
 from job_progress.current import current_progress
 from job_progress.decorator import tracked
 from job_progress.default import configure
-from job_progress.errors import JobAlreadyProcessing, JobCancelled, JobNotCancellable, ProgressError, StoreUnavailable
+from job_progress.errors import (
+    JobAlreadyProcessing,
+    JobCancelled,
+    JobFailed,
+    JobNotCancellable,
+    ProgressError,
+    StoreUnavailable,
+)
 from job_progress.job import Job
 from job_progress.progress import Progress
 from job_progress.progress_job import ProgressJob
@@ -18,6 +25,7 @@ __all__ = [
     "Job",
     "JobAlreadyProcessing",
     "JobCancelled",
+    "JobFailed",
     "JobNotCancellable",
     "JobState",
     "JobStatus",

@@ -10,6 +10,7 @@ from msgspec import structs
 from job_progress.events import (
     Complete,
     Enqueue,
+    Explanation,
     Fail,
     GiveUp,
     Lock,
@@ -69,7 +70,8 @@ def run_anew(state: JobState, event: Start, now: datetime) -> Fields:
 
 
 def run_again(state: JobState, event: Start, now: datetime) -> Fields:
-    """The next attempt of the same life."""
+    """The next attempt of the same life. What the one before noted goes; what `lock` was given stays."""
+    given = state.given_meta if state.attempt else state.meta
     return {
         "settings": event.blank.settings,
         "owner": _owner(state, event),
@@ -80,11 +82,15 @@ def run_again(state: JobState, event: Start, now: datetime) -> Fields:
         "attempt": state.attempt + 1,
         "started_at": now,
         "updated_at": now,
+        "last_progress_at": now,
         "heartbeat_at": now,
         "silence": None,
         "progress": 0.0,
         "point_of_no_return": False,
-        **dict.fromkeys(("completed", "total", "message", "result", "error", "speed", "rate")),
+        "meta": given,
+        "given_meta": given,
+        **dict.fromkeys(("completed", "total", "message", "result", "result_omitted", "speed", "rate")),
+        **_why(None),
         **dict.fromkeys(("finished_at", "cancel_requested_at")),
     }
 
@@ -124,11 +130,11 @@ def cancel_the_dead(state: JobState, event: Any, now: datetime) -> Fields:
 def report(state: JobState, event: RunEvent, now: datetime) -> Fields:
     """What was reported, and that the run is alive."""
     fields = structs.asdict(event.reported)
-    fields["meta"] = state.meta | event.reported.meta
+    fields["meta"] = state.given_meta | event.reported.meta
     fields["point_of_no_return"] |= state.point_of_no_return
     fields |= {"heartbeat_at": now, "silence": None}
     if not event.reported.is_in(state):
-        fields["updated_at"] = now
+        fields |= {"updated_at": now, "last_progress_at": now}
     return fields
 
 
@@ -137,9 +143,16 @@ def end(state: JobState, event: RunEvent, now: datetime) -> Fields:
     return report(state, event, now) | {"updated_at": now, "finished_at": now, "speed": None}
 
 
+def _why(error: Explanation | None) -> Fields:
+    return {
+        "error": None if error is None else error.text,
+        "error_for_viewers": None if error is None else error.for_viewers,
+    }
+
+
 def end_well(state: JobState, event: Complete, now: datetime) -> Fields:
     """All done."""
-    return end(state, event, now) | {"progress": 1.0, "error": None}
+    return end(state, event, now) | {"progress": 1.0} | _why(None)
 
 
 def end_cancelled(state: JobState, event: RunEvent, now: datetime) -> Fields:
@@ -149,7 +162,7 @@ def end_cancelled(state: JobState, event: RunEvent, now: datetime) -> Fields:
 
 def end_badly(state: JobState, event: Fail | Retry, now: datetime) -> Fields:
     """Why it failed."""
-    return end(state, event, now) | {"error": event.error}
+    return end(state, event, now) | _why(event.error)
 
 
 def wait_for_retry(state: JobState, event: Retry, now: datetime) -> Fields:
@@ -166,18 +179,18 @@ def cancel_by_queue(state: JobState, event: Any, now: datetime) -> Fields:
     """Cancelled, and the queue has dropped the task, so no start is owed."""
     fields = cancel_the_dead(state, event, now)
     reason = event.reason if isinstance(event, Revoke) else None
-    return fields | {"error": reason, "owes_start": False, "refused": _refused(state, event)}
+    return fields | _why(reason) | {"owes_start": False, "refused": _refused(state, event)}
 
 
 def give_up(state: JobState, event: GiveUp, now: datetime) -> Fields:
     """Why it failed, by the queue's word; should a run wake up, it can change nothing."""
-    error = state.error if event.error is None else event.error
-    return {"error": error, "updated_at": now, "finished_at": now, "token": None, "speed": None}
+    fields: Fields = {"updated_at": now, "finished_at": now, "token": None, "speed": None}
+    return fields if event.error is None else fields | _why(event.error)
 
 
 def note_error(state: JobState, event: Requeue, now: datetime) -> Fields:
     """It failed before its function began, and waits for its next attempt."""
-    return {"error": event.error, "updated_at": now}
+    return _why(event.error) | {"updated_at": now}
 
 
 def wait_for_redelivery(state: JobState, event: Requeue, now: datetime) -> Fields:

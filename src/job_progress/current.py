@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import AsyncIterator, Awaitable, Iterator
 from contextlib import AbstractContextManager, asynccontextmanager, contextmanager
 from contextvars import ContextVar
+from threading import current_thread, main_thread
 from typing import Any
 
+from job_progress.once import warn_once
 from job_progress.progress import Progress
 from job_progress.run import Run
 from job_progress.state import JobState, JobStatus, Settings
-from job_progress.task import NO_TASK, QueueTask, held, queue_task
+from job_progress.task import NO_TASK, QueueTask, current_task, held, queue_task
 from job_progress.threads import to_the_end
 
 _current: ContextVar[Progress | None] = ContextVar("job_progress_current", default=None)
+_live: set[Run] = set()
+"""The runs that are executing in this process."""
 
 
 def current_progress() -> Progress:
@@ -23,6 +28,11 @@ def current_progress() -> Progress:
     be called plainly. No I/O.
     """
     return _current.get() or detached()
+
+
+def is_within_run() -> bool:
+    """Is a run executing in this context?"""
+    return _current.get() is not None
 
 
 def within(progress: Progress) -> AbstractContextManager[None]:
@@ -35,7 +45,11 @@ def _inside(run: Run) -> Iterator[Progress]:
     progress = Progress(run)
     # A tracked function that is called in there is no longer the queue's task, but a part of it.
     with held(_current, progress), queue_task(NO_TASK):
-        yield progress
+        _live.add(run)
+        try:
+            yield progress
+        finally:
+            _live.discard(run)
 
 
 @contextmanager
@@ -88,4 +102,35 @@ def detached() -> Progress:
         version=1,
         settings=Settings(cancellable=True),
     )
-    return Progress(Run(state))
+    return Progress(_Detached(state))
+
+
+class _Detached(Run):
+    """A run that reports nowhere; its first report warns if that looks like a mistake."""
+
+    def __init__(self, state: JobState) -> None:
+        super().__init__(state)
+        self.quiet = self.alert = True
+
+    def wake(self) -> None:
+        super().wake()
+        if _looks_forgotten():
+            warn_once(
+                "thread",
+                "what the thread %r reports is not seen, and it cannot be cancelled, as it does not know which run it "
+                "works for. If it works for one, start it with contextvars.copy_context().run: "
+                "pool.submit(contextvars.copy_context().run, function, ...)",
+                current_thread().name,
+            )
+
+
+def _looks_forgotten() -> bool:
+    """Is this a thread of somebody's own, beside a run that may be the one it works for?"""
+    if current_thread() is main_thread() or current_task() is not NO_TASK or _in_event_loop():
+        return False
+    return any(not run.lost for run in list(_live))
+
+
+def _in_event_loop() -> bool:
+    asyncio = sys.modules.get("asyncio")
+    return asyncio is not None and asyncio._get_running_loop() is not None

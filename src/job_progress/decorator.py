@@ -6,8 +6,9 @@ from collections.abc import Callable
 from functools import wraps
 from typing import Any, Concatenate, ParamSpec, Protocol, TypeVar, overload
 
+from job_progress.asked import Call
 from job_progress.calls import chooser, nobody, task_id
-from job_progress.claims import claim, default_name
+from job_progress.claims import LateName, claim
 from job_progress.current import arunning, awaited, end_unrun, running
 from job_progress.job import Job
 from job_progress.run import Run
@@ -52,6 +53,7 @@ def tracked(
     owner: str | Callable[..., object] | None = None,
     cancellable: bool | float = False,
     ttl: float | None = None,
+    stuck_after: float | None = None,
     tracker: Tracker | None = None,
     store_result: bool = False,
 ) -> Callable[[Callable[P, R]], TrackedFunction[P, R]]: ...
@@ -64,6 +66,7 @@ def tracked(
     owner: str | Callable[..., object] | None = None,
     cancellable: bool | float = False,
     ttl: float | None = None,
+    stuck_after: float | None = None,
     tracker: Tracker | None = None,
     store_result: bool = False,
 ) -> Any:
@@ -77,15 +80,20 @@ def tracked(
 
     Args:
         function: What to decorate, if there are no options.
-        name: The job's name; by default `module.qualname`.
+        name: The job's name; by default the one that you have given it in the decorator of its queue, or else
+            `module.qualname`. That is settled at its first use; where it is a name that other processes rely on,
+            say it here.
         id: The name of the argument that is the id; or a function of the call's arguments that
-            makes it; or nothing: then the running queue's task id, or else a fresh UUID.
+            makes it; or nothing: then the running queue's task id, or else a fresh UUID. One of more
+            than 200 characters is shortened by a hash, here as in `Job.get`.
         owner: Whom an execution belongs to: the name of the argument that says so, or a function of
             the call's arguments. `None` is nobody. What `lock` was given for the id comes first.
         cancellable: See `Job`.
         ttl: See `Job`.
+        stuck_after: See `Job`.
         tracker: See `Job`.
         store_result: Publish what the function returns, as JSON; `None` leaves what was published before.
+            What has no JSON form or is too large is left out, and `result_omitted` says why.
 
     Raises:
         TypeError: The function is a generator, or no function; or *id* or *owner* names none of its arguments.
@@ -111,40 +119,41 @@ def tracked(
                 f"{function.__qualname__} is a generator function: its call returns before the work begins, "
                 "so there is no run to track"
             )
-        job_name = name or default_name(function)
         job = Job(
-            job_name,
+            name or LateName(function, tracker),
             cancellable=cancellable,
             ttl=ttl,
+            stuck_after=stuck_after,
             tracker=tracker,
             id_of=task_id if id is None else chooser(function, "id", id),
             owner_of=nobody if owner is None else chooser(function, "owner", owner),
         )
-        claim(job_name, function, tracker)
+        if name:
+            claim(name, function, tracker)
 
         @wraps(function)
         def run_tracked(*args: Any, **kwargs: Any) -> Any:
-            with job.taken_up() as task:
+            with job.taken_up(Call(function, args, kwargs)) as task:
                 run = job.begin(*job.called(*args, **kwargs))
                 if isinstance(run, Run):
-                    with running(run) as progress:
+                    with running(run):
                         result = function(*args, **kwargs)
                         run.failure = task.failure_in(result)
                         if store_result and result is not None and run.failure is None:
-                            progress.update(result=result)
+                            run.hand_out_returned(result)
                         return result
                 return end_unrun(task, run)
 
         @wraps(function)
         async def arun_tracked(*args: Any, **kwargs: Any) -> Any:
-            with job.taken_up() as task:
+            with job.taken_up(Call(function, args, kwargs)) as task:
                 run = await job.abegin(*job.called(*args, **kwargs))
                 if isinstance(run, Run):
-                    async with arunning(run) as progress:
+                    async with arunning(run):
                         result = await function(*args, **kwargs)
                         run.failure = task.failure_in(result)
                         if store_result and result is not None and run.failure is None:
-                            progress.update(result=result)
+                            run.hand_out_returned(result)
                         return result
                 return await awaited(end_unrun(task, run))
 

@@ -1,12 +1,16 @@
-"""JSON in and out: a state as bytes, and what users hand in as plain values."""
+"""JSON in and out: a state as bytes, and what users hand in as plain values; and errors as texts."""
 
 from __future__ import annotations
 
 import logging
+import re
+from math import isfinite
 from typing import Any
 
 import msgspec
 
+from job_progress.errors import JobFailed
+from job_progress.events import Explanation
 from job_progress.state import JobState, microseconds
 from job_progress.stores.contract import Change, Record
 
@@ -17,12 +21,24 @@ MAX_RESULT_BYTES = 64 * 1024
 MESSAGE_LENGTH = 1000
 """Longer messages are cut: a progress message is a line, and each report carries it."""
 ERROR_LENGTH = 4000
+TRACEBACK = "Traceback (most recent call last):"
+UNTOLD = "failed"
+"""What viewers are told of an error of which they may see nothing."""
+_TYPE = re.compile(r"(interrupted by )?(?:[^\W\d]\w*\.)*([A-Z]\w*)(?=: |\n|$)")
+
+
+class TooLarge(ValueError):
+    """What was handed in has a JSON form, which is longer than it may be."""
 
 
 def _encode_model(value: Any) -> Any:
-    if hasattr(value, "model_dump"):  # pydantic, which this package need not import to know
+    kind = type(value).__name__
+    if not hasattr(value, "model_dump"):  # pydantic, which this package need not import to know
+        raise TypeError(f"{kind} has no JSON form")
+    try:
         return value.model_dump(mode="json")
-    raise NotImplementedError
+    except Exception as error:  # whose text may say what viewers of the state should not see
+        raise TypeError(f"model_dump() of {kind} raised {type(error).__name__}") from error
 
 
 _encoder = msgspec.json.Encoder(enc_hook=_encode_model)
@@ -68,22 +84,50 @@ def plain(value: Any, what: str, limit: int) -> Any:
     pydantic models.
 
     Raises:
-        TypeError: It, or something inside, has no JSON form.
-        ValueError: The JSON is longer than *limit* bytes.
+        TypeError: It, or something inside, has no JSON form; or JSON would silently change it: a number that is
+            not finite, or keys of a dictionary that are the same once they are strings.
+        TooLarge: The JSON is longer than *limit* bytes.
     """
     try:
         encoded = _encoder.encode(value)
+        if len(encoded) > limit:
+            raise TooLarge(
+                f"{what} is {len(encoded):,} bytes as JSON and may be {limit:,} (max_result_bytes): "
+                "store it elsewhere and publish where"
+            )
         copy = msgspec.json.decode(encoded)
         _encoder.encode([[copy]])  # in a state it lies deeper
-    except (TypeError, ValueError, NotImplementedError, OverflowError, RecursionError) as error:
-        detail = str(error) or "it has no JSON form"
-        raise TypeError(f"{what} cannot be stored as JSON: {detail} (in a {type(value).__name__})") from error
-    if len(encoded) > limit:
-        raise ValueError(
-            f"{what} is {len(encoded):,} bytes as JSON and may be {limit:,} (max_result_bytes): "
-            "store it elsewhere and publish where"
-        )
+        _refuse_changes(value, encoded)
+    except TooLarge:
+        raise
+    except (TypeError, ValueError, OverflowError, RecursionError) as error:
+        raise TypeError(f"{what} cannot be stored as JSON: {error} (in a {type(value).__name__})") from error
     return copy
+
+
+def _refuse_changes(value: Any, encoded: bytes) -> None:
+    """Raise `TypeError` if JSON, which is *encoded*, silently says something else than *value*."""
+    if b"null" in encoded:  # which is what the encoder makes of NaN
+        _refuse_infinite(msgspec.to_builtins(value, enc_hook=_encode_model))
+    if b"{" in encoded:
+        from json import loads  # which sees each key, and not the last of those that are the same
+
+        loads(encoded, object_pairs_hook=_refuse_twins, parse_int=str, parse_float=str)
+
+
+def _refuse_infinite(value: Any) -> None:
+    if isinstance(value, float) and not isfinite(value):
+        raise TypeError(f"JSON has no {value}")
+    inside = value.values() if isinstance(value, dict) else value if isinstance(value, (list, tuple)) else ()
+    for one in inside:
+        _refuse_infinite(one)
+
+
+def _refuse_twins(pairs: list[tuple[str, Any]]) -> None:
+    keys = [key for key, _ in pairs]
+    if len(set(keys)) < len(keys):
+        twin = next(key for key in keys if keys.count(key) > 1)
+        raise TypeError(f"two keys of a dictionary are {twin!r} once they are strings")
 
 
 def line(text: str, what: str, length: int) -> str:
@@ -99,13 +143,50 @@ def line(text: str, what: str, length: int) -> str:
     return text if text.isascii() else text.encode("utf-8", "replace").decode("utf-8")
 
 
-def explain(error: BaseException | str) -> str:
-    """*error* in one piece of text: its type and its message."""
-    if isinstance(error, str):
-        return line(error, "error", ERROR_LENGTH)
+def explain(error: BaseException | str | Explanation, before: str = "") -> Explanation:
+    """Why something failed, with *before* in front.
+
+    Of an exception that is its type and its message, and viewers see the type only: a message may hold anything, the
+    password of a database too. A text, and what a `JobFailed` says, is meant for them; a traceback in it is not.
+    """
+    if isinstance(error, Explanation):
+        text, for_viewers = error.text, error.for_viewers
+    elif isinstance(error, str):
+        text, for_viewers = error, _without_traceback(error)
+    else:
+        name, message = type(error).__name__, _message_of(error)
+        text = f"{name}: {message}" if message else name
+        for_viewers = _without_traceback(message) or name if isinstance(error, JobFailed) else name
+    return Explanation(*(line(before + part, "error", ERROR_LENGTH) for part in (text, for_viewers)))
+
+
+def explain_report(report: str) -> Explanation:
+    """Why something failed, of a queue's *report*: its own words; or a traceback, whose end tells what was raised."""
+    if TRACEBACK in report:
+        text = _raised_in(report)
+        return explain(Explanation(text, type_in(text)))
+    return explain(report.strip().rpartition("\n")[2])
+
+
+def type_in(text: str) -> str:
+    """The type of the exception that *text* tells of; a neutral word, if it does not look like that."""
+    named = _TYPE.match(text)
+    return f"{named[1] or ''}{named[2]}" if named else UNTOLD
+
+
+def _without_traceback(text: str) -> str:
+    return type_in(_raised_in(text)) if TRACEBACK in text else text
+
+
+def _raised_in(report: str) -> str:
+    """What comes behind the last traceback in *report*: an exception's type and message."""
+    lines = report.rpartition(TRACEBACK)[2].strip("\n").splitlines()
+    ends = (number for number, one in enumerate(lines) if one.strip() and not one.startswith(" "))
+    return "\n".join(lines[next(ends, len(lines)) :]).strip() or UNTOLD
+
+
+def _message_of(error: BaseException) -> str:
     try:
-        message = str(error)
+        return str(error)
     except Exception as broken:  # noqa: BLE001 - an error that cannot be printed is still an error
-        message = f"(its message could not be made: {type(broken).__name__})"
-    name = type(error).__name__
-    return line(f"{name}: {message}" if message else name, "error", ERROR_LENGTH)
+        return f"(its message could not be made: {type(broken).__name__})"

@@ -28,6 +28,14 @@ class StoreUnavailable(ProgressError):
     """The store did not answer, or answered with an error. The cause is chained to it."""
 
 
+class JobFailed(Exception):
+    """For jobs to raise when what went wrong is meant for people: everybody who may see the job sees this text.
+
+    Of other exceptions, those who may see one job but not list all of them see the type only. To the queue it is an
+    exception like others, and is retried like them.
+    """
+
+
 class JobCancelled(BaseException):
     """Raised inside a job at a checkpoint, after somebody asked to cancel it.
 
@@ -38,3 +46,7 @@ class JobCancelled(BaseException):
     def __init__(self, message: str = "the job was cancelled", state: JobState | None = None) -> None:
         super().__init__(message)
         self.state = state
+
+
+class JobCancelledInPool(JobCancelled, Exception):
+    """`JobCancelled` as it is raised in the pools of `multiprocessing`, which pass on nothing but an `Exception`."""

@@ -22,6 +22,7 @@ class Reported(Struct, frozen=True, kw_only=True):
     total: int | None = None
     message: str | None = None
     result: Any = None
+    result_omitted: str | None = None
     meta: dict[str, Any] = {}
     point_of_no_return: bool = False
     speed: float | None = None
@@ -36,8 +37,16 @@ class Reported(Struct, frozen=True, kw_only=True):
             and self.message == state.message
             and self.point_of_no_return == state.point_of_no_return
             and self.result == state.result
+            and self.result_omitted == state.result_omitted
             and self.meta.items() <= state.meta.items()
         )
+
+
+class Explanation(Struct, frozen=True):
+    """Why something failed: all of it, and what everybody may see who may see the job. `encoding.explain` makes it."""
+
+    text: str
+    for_viewers: str
 
 
 class Lock(Struct, frozen=True):
@@ -54,11 +63,15 @@ class Enqueue(Struct, frozen=True):
 
 
 class Start(Struct, frozen=True):
-    """A worker begins a run; a *repeat*, if this delivery of its task has run it before."""
+    """A worker begins a run; a *repeat*, if this delivery of its task has run it before.
+
+    If the queue was only *asked* for the task, one that has ended may have been sent again, and nobody has told.
+    """
 
     blank: JobState
     token: str
     repeat: bool = False
+    asked: bool = False
 
 
 class RequestCancel(Struct, frozen=True):
@@ -73,7 +86,7 @@ class Revoke(Struct, frozen=True):
 
     blank: JobState
     begun: bool = True
-    reason: str | None = None
+    reason: Explanation | None = None
 
 
 class GiveUp(Struct, frozen=True):
@@ -83,18 +96,18 @@ class GiveUp(Struct, frozen=True):
     """
 
     blank: JobState
-    error: str | None
+    error: Explanation | None
     begun: bool = True
 
 
 class Requeue(Struct, frozen=True):
     """The queue says that it will run this task again, and why: its worker died, or it failed *after its run*.
 
-    If it had not *begun*, another delivery of it may be running.
+    If it had not *begun*, or its run is over, another delivery of it may be running.
     """
 
     blank: JobState
-    error: str
+    error: Explanation
     after_run: bool = False
     begun: bool = True
 
@@ -122,7 +135,7 @@ class Fail(Struct, frozen=True):
 
     token: str
     reported: Reported
-    error: str
+    error: Explanation
 
 
 class Retry(Struct, frozen=True):
@@ -130,7 +143,7 @@ class Retry(Struct, frozen=True):
 
     token: str
     reported: Reported
-    error: str | None
+    error: Explanation | None
     due: datetime | None = None
 
 

@@ -12,13 +12,16 @@ from uuid import UUID
 
 from msgspec import structs
 
+from job_progress.asked import NO_CALL, Call, ask
 from job_progress.calls import nobody, task_id
-from job_progress.current import arunning, running
+from job_progress.claims import LateName
+from job_progress.current import arunning, is_within_run, running
 from job_progress.default import default_tracker
 from job_progress.encoding import plain
 from job_progress.errors import JobAlreadyProcessing, JobCancelled, StoreUnavailable
 from job_progress.events import Enqueue
-from job_progress.names import check_name
+from job_progress.given_names import layers
+from job_progress.names import check_id, check_name
 from job_progress.progress import Progress
 from job_progress.run import Run
 from job_progress.state import JobState
@@ -41,6 +44,8 @@ class Job:
         cancellable: `False`: executions can be cancelled only while pending. `True`: until they
             end. A number from 0 to 1: until their progress has once reached it.
         ttl: Seconds a finished state is remembered; by default the tracker's.
+        stuck_after: Seconds after which a run that is alive, but reports nothing new, reads `is_stuck`;
+            by default it never does.
         tracker: Where the states live; by default the default tracker, whichever that is by then.
         id_of: Makes the id from the arguments of a call; by default the running queue's task id, or
             else a fresh UUID.
@@ -52,15 +57,16 @@ class Job:
 
     def __init__(
         self,
-        name: str,
+        name: str | LateName,
         *,
         cancellable: bool | float = False,
         ttl: float | None = None,
+        stuck_after: float | None = None,
         tracker: Tracker | None = None,
         id_of: Callable[..., Id] = task_id,
         owner_of: Callable[..., str | None] = nobody,
     ) -> None:
-        self.name = check_name(name, "job name")
+        self._name = name if isinstance(name, LateName) else check_name(name, "job name")
         if not isinstance(cancellable, (bool, int, float)):
             raise TypeError(f"cancellable must be True, False or a number from 0 to 1, not {cancellable!r}")
         if not 0.0 <= cancellable <= 1.0:
@@ -70,12 +76,20 @@ class Job:
         if ttl is not None:
             check_positive(ttl, "ttl")
         self._ttl = ttl
+        if stuck_after is not None:
+            check_positive(stuck_after, "stuck_after")
+        self._stuck_after = stuck_after
         self._tracker = tracker
         self._id_of = id_of
         self._owner_of = owner_of
 
     def __repr__(self) -> str:
-        return f"Job({self.name!r})"
+        return f"Job({str(self._name)!r})"
+
+    @property
+    def name(self) -> str:
+        """What the job is called. Where it says that not itself, the first who asks settles it; see `tracked`."""
+        return self._name.fix() if isinstance(self._name, LateName) else self._name
 
     @staticmethod
     def of(obj: Any) -> Job:
@@ -92,13 +106,14 @@ class Job:
     @staticmethod
     def behind(obj: Any) -> Job | None:
         """`of`, or `None` if there is none."""
-        wrapping: list[Any] = [obj]
-        for seen in wrapping:
-            job = getattr(seen, "job", None)
+        wrapping: list[Any] = []
+        for layer in layers(obj):
+            wrapping.append(layer)
+            job = getattr(layer, "job", None)
             if isinstance(job, Job):
+                if isinstance(job._name, LateName):
+                    job._name.learn_from(wrapping)
                 return job
-            inner = (getattr(seen, name, None) for name in _WRAPPED if len(wrapping) < _LAYERS)
-            wrapping += [one for one in inner if callable(one)]
         return None
 
     @property
@@ -129,7 +144,7 @@ class Job:
         """
         if id is None:
             return None
-        state = self.tracker.get(self.name, check_name(id, "id"))
+        state = self.tracker.get(self.name, check_id(id))
         return self._blank(id).bound_to(self.tracker) if state is None and create_if_missing else state
 
     async def aget(self, id: Id | None, create_if_missing: bool = False) -> JobState | None:
@@ -177,7 +192,7 @@ class Job:
 
     def cancel(self, id: Id) -> JobState:
         """Ask to cancel an execution; see `Tracker.cancel`."""
-        return self.tracker.cancel(self.name, check_name(id, "id"))
+        return self.tracker.cancel(self.name, check_id(id))
 
     async def acancel(self, id: Id) -> JobState:
         """`cancel`, without blocking the event loop."""
@@ -187,9 +202,11 @@ class Job:
         """The id and the owner of the execution that a call with these arguments is. No I/O."""
         return self._id_of(*args, **kwargs), self._owner_of(*args, **kwargs)
 
-    def taken_up(self) -> AbstractContextManager[QueueTask]:
-        """Inside, what a call of this job is to the queue whose task is running here: that task, or a part of it."""
+    def taken_up(self, call: Call = NO_CALL) -> AbstractContextManager[QueueTask]:
+        """Inside, what *call* of this job is to the queue whose task is running here: that task, or a part of it."""
         task = current_task()
+        if task.id is None and not is_within_run():
+            task = ask(task, call, lambda function: Job.behind(function) is self)
         if task.delivery.is_running:  # called beside the run, as by `asyncio.gather`
             return QueueTask().taken_up()
         if task.function is not None and (own := Job.behind(task.function)) is not self:
@@ -242,7 +259,7 @@ class Job:
             JobCancelled: On entering: *id* was cancelled while it was pending.
             ValueError, TypeError: *id* is none that an execution can have.
         """
-        return self._start(check_name(id, "id"))
+        return self._start(check_id(id))
 
     @contextmanager
     def _start(self, id: str) -> Iterator[Progress]:
@@ -251,7 +268,7 @@ class Job:
 
     def astart(self, id: Id) -> AbstractAsyncContextManager[Progress]:
         """`start`, without blocking the event loop."""
-        return self._astart(check_name(id, "id"))
+        return self._astart(check_id(id))
 
     @asynccontextmanager
     async def _astart(self, id: str) -> AsyncIterator[Progress]:
@@ -268,19 +285,19 @@ class Job:
 
     def watch(self, id: Id, timeout: float | None = None) -> Generator[JobState, None, None]:
         """The states of an execution as they come; see `Tracker.watch`."""
-        return self.tracker.watch(self.name, check_name(id, "id"), timeout)
+        return self.tracker.watch(self.name, check_id(id), timeout)
 
     def awatch(self, id: Id, timeout: float | None = None) -> AsyncGenerator[JobState, None]:
         """`watch`, without blocking the event loop."""
-        return self.tracker.awatch(self.name, check_name(id, "id"), timeout)
+        return self.tracker.awatch(self.name, check_id(id), timeout)
 
     def wait(self, id: Id, timeout: float | None = None) -> JobState:
         """Block until an execution has ended; see `Tracker.wait`."""
-        return self.tracker.wait(self.name, check_name(id, "id"), timeout)
+        return self.tracker.wait(self.name, check_id(id), timeout)
 
     async def await_(self, id: Id, timeout: float | None = None) -> JobState:
         """`wait`, without blocking the event loop."""
-        return await self.tracker.await_(self.name, check_name(id, "id"), timeout)
+        return await self.tracker.await_(self.name, check_id(id), timeout)
 
     def list(
         self,
@@ -312,13 +329,14 @@ class Job:
         tracker = self.tracker
         return JobState(
             job=self.name,
-            id=check_name(id, "id"),
+            id=check_id(id),
             owner=None if owner is None else check_name(owner, "owner"),
             meta=plain(_checked_meta(meta), "meta", tracker.max_result_bytes),
             settings=structs.replace(
                 tracker.settings,
                 cancellable=self._cancellable,
                 ttl=self._ttl or tracker.settings.ttl,
+                stuck_after=self._stuck_after,
             ),
         )
 
@@ -342,6 +360,8 @@ class _Deliveries:
 
         While the store is away nobody knows that, so the run does not begin before the other counts as dead.
         """
+        if self._task.delivery.is_over and self._alive_until is not None:
+            raise JobAlreadyProcessing(f"{self._job.name} {self._blank.id!r}: the queue has done with this delivery")
         waits = self._alive_until is not None and monotonic() < self._alive_until
         try:
             return self._job.tracker.begin(self._blank, self._task, needs_store=waits)
@@ -350,17 +370,13 @@ class _Deliveries:
             if state is None or self._blank.task is None or state.task != self._blank.task:
                 raise
             if self._alive_until is None:
+                self._task = structs.replace(self._task, asked=False)  # two at once are the same task
                 logger.warning("%s; this is another delivery of the same task, which waits", error)
             self._alive_until = monotonic() + state.settings.stalled_after
         except StoreUnavailable:
             pass
         self.pause = min(2 * self.pause, LONGEST_PAUSE)
         return None
-
-
-_WRAPPED = ("__wrapped__", "func", "fn", "original_func", "run", "coroutine", "perform")
-"""Where wrappers, and the task objects of queues, keep the function that they are about."""
-_LAYERS = 20
 
 
 def _checked_meta(meta: Any) -> dict[str, Any]:

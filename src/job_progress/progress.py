@@ -2,23 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence, Sized
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence, Sized
 from math import fsum, isfinite, isnan
 from operator import index
 from typing import Any, TypeVar
+from weakref import ref
 
 from msgspec import UNSET, UnsetType
 
 from job_progress.count import Count
-from job_progress.encoding import MESSAGE_LENGTH, explain, line, plain
+from job_progress.encoding import MESSAGE_LENGTH, explain, line
 from job_progress.errors import JobNotCancellable
 from job_progress.events import Acknowledge, Complete, Fail
+from job_progress.once import warn_once
 from job_progress.run import Run
 from job_progress.state import JobState
 from job_progress.threads import in_thread
 from job_progress.transitions import describe
 
 T = TypeVar("T")
+
+NOISE = 1e-6
+"""By so much sums of fractions may be above 1 without being a mistake."""
 
 
 class Progress:
@@ -30,7 +35,7 @@ class Progress:
     of it.
     """
 
-    __slots__ = ("_base", "_count", "_is_part", "_ones", "_plain_below", "_run", "_size")
+    __slots__ = ("_base", "_count", "_is_part", "_iterations", "_ones", "_plain_below", "_run", "_size")
 
     def __init__(self, run: Run, base: float = 0.0, size: float = 1.0, *, is_part: bool = False) -> None:
         """Jobs get theirs from `current_progress` or `Job.start`, and parts from `part` and `split`."""
@@ -41,6 +46,7 @@ class Progress:
         self._plain_below = -1.0 if is_part else 1.0  # of the whole, a fraction is the progress as it stands
         self._count = Count(base, size, None)
         self._ones = self._count.ones
+        self._iterations: list[tuple[Count, ref[Generator[Any, None, None]]]] = []
 
     def update(
         self,
@@ -55,14 +61,16 @@ class Progress:
             fraction: 0..1, cut to that; it may be less than before. `None`: nobody knows how much
                 there is to do. Left out: as it was.
             message: What the job is doing now, cut to 1,000 characters. `None`: as it was.
-            result: What can be handed out already, as JSON. Left out: as it was.
+            result: What can be handed out already, as JSON. Left out: as it was. If it is too large
+                (`max_result_bytes`), the state has none, and says why in `result_omitted`.
 
         Returns:
             Itself, for chaining.
 
         Raises:
-            TypeError: *fraction* is no number, *message* no string, or *result* has no JSON form.
-            ValueError: *fraction* is NaN, or *result* is too large.
+            TypeError: *fraction* is no number, *message* no string, or *result* has no JSON form (nor has
+                NaN, infinity, or a dictionary with keys that are the same once they are strings).
+            ValueError: *fraction* is NaN.
         """
         run = self._run
         if message is not None or result is not UNSET:
@@ -91,15 +99,16 @@ class Progress:
             raise TypeError(f"progress is a number from 0 to 1, or None, not {fraction!r:.100}") from None
         if is_nan:
             raise ValueError("progress is a number from 0 to 1, or None, not NaN")
+        if fraction > 1.0 + NOISE:
+            warn_once("percent", "progress is a number from 0 to 1, so that update(%r) says all is done", fraction)
         return self._base + self._size * min(max(float(fraction), 0.0), 1.0)
 
     def _describe(self, message: str | None, result: Any) -> None:
         text = None if message is None else line(message, "message", MESSAGE_LENGTH)
-        value = UNSET if result is UNSET else plain(result, "result", self._run.limit)
+        if result is not UNSET:
+            self._run.hand_out(result)
         if text is not None:
             self._run.message = text
-        if value is not UNSET:
-            self._run.result = value
 
     def update_with_steps(
         self,
@@ -150,13 +159,24 @@ class Progress:
 
     @property
     def total(self) -> int | None:
-        """How many items `advance` will count in all; `None` while that is unknown."""
-        return self._count.total
+        """How many items `advance` will count in all, or inside a `track` that does; `None` while that is unknown."""
+        return self._counting().total
 
     @total.setter
     def total(self, total: int | None) -> None:
-        self._count.total = None if total is None else _whole(total, "total")
-        self._run.follow(self._count)
+        count = self._counting()
+        count.total = None if total is None else _whole(total, "total")
+        self._run.follow(count)
+
+    def _counting(self) -> Count:
+        """What counts now: the innermost iteration that is not over, or else `advance`."""
+        while self._iterations:
+            count, iteration_of = self._iterations[-1]
+            iteration = iteration_of()
+            if getattr(iteration, "gi_frame", None) is not None:
+                return count
+            self._iterations.pop()
+        return self._count
 
     def track(
         self,
@@ -192,7 +212,10 @@ class Progress:
         if checkpoint:
             run.checkpoints = True
             iterable = _checked(run, iterable)
-        return _counted(run, count, iter(iterable))
+        iteration = _counted(run, count, iter(iterable))
+        self._counting()  # forgets those that are over
+        self._iterations.append((count, ref(iteration)))
+        return iteration
 
     def part(self, base: float, max: float | None = None) -> Progress:
         """A `Progress` whose 0..1 is the share of this one that begins at *base* and is *max* large.
@@ -217,7 +240,9 @@ class Progress:
         return [self.part(fsum(weights[:position]) / whole, weight / whole) for position, weight in enumerate(weights)]
 
     def set(self, **meta: Any) -> Progress:
-        """Merge small JSON metadata into the state. No I/O.
+        """Merge small JSON metadata of this attempt into the state. No I/O.
+
+        The next attempt begins with what `lock` was given, and nothing else.
 
         Raises:
             TypeError: A value has no JSON form.
@@ -233,7 +258,7 @@ class Progress:
         after all, the run has failed.
 
         Raises:
-            TypeError, ValueError: *result* has no JSON form, or is too large.
+            TypeError: *result* has no JSON form; see `update`.
         """
         if self._is_part:
             return self.update(1.0, result=result)
@@ -249,6 +274,8 @@ class Progress:
 
     def fail(self, error: BaseException | str) -> Progress:
         """End the run as failed, for *error*, without raising it. Published at once: one round trip.
+
+        A text is shown to everybody who may see the job; an exception as if it had been raised.
 
         To raise is better where it will do: the queue then knows, too, and may retry.
         """
@@ -352,7 +379,7 @@ class Progress:
         return self._base + self._size * base, self._size * size
 
 
-def _counted(run: Run, count: Count, items: Iterator[T]) -> Iterator[T]:
+def _counted(run: Run, count: Count, items: Iterator[T]) -> Generator[T, None, None]:
     completed = 0
     for item in items:
         yield item

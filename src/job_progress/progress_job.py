@@ -33,12 +33,13 @@ class ProgressJob(ABC):
         name: str | None = None,
         cancellable: bool | float = False,
         ttl: float | None = None,
+        stuck_after: float | None = None,
         tracker: Tracker | None = None,
         store_result: bool = False,
     ) -> None:
         super().__init_subclass__()
         job_name = name or default_name(cls)
-        cls.job = Job(job_name, cancellable=cancellable, ttl=ttl, tracker=tracker)
+        cls.job = Job(job_name, cancellable=cancellable, ttl=ttl, stuck_after=stuck_after, tracker=tracker)
         cls._stores_result = store_result
         claim(job_name, cls, tracker)
 
@@ -62,9 +63,9 @@ class ProgressJob(ABC):
                 with running(run) as progress:
                     try:
                         self._progress = progress
-                        return self._publish(progress, self.handle_with_progress())
+                        return self._publish(run, self.handle_with_progress())
                     except Exception as error:
-                        self._report(error)
+                        self._report(run, error)
                         raise
             return end_unrun(task, run)
 
@@ -76,9 +77,9 @@ class ProgressJob(ABC):
                 async with arunning(run) as progress:
                     try:
                         self._progress = progress
-                        return self._publish(progress, await awaited(self.handle_with_progress()))
+                        return self._publish(run, await awaited(self.handle_with_progress()))
                     except Exception as error:
-                        self._report(error)
+                        self._report(run, error)
                         raise
             return await awaited(end_unrun(task, run))
 
@@ -130,12 +131,14 @@ class ProgressJob(ABC):
         """`cancel`, without blocking the event loop."""
         return await cls.job.acancel(id)
 
-    def _publish(self, progress: Progress, result: Any) -> Any:
+    def _publish(self, run: Run, result: Any) -> Any:
         if self._stores_result and result is not None:
-            progress.update(result=result)
+            run.hand_out_returned(result)
         return result
 
-    def _report(self, error: Exception) -> None:
+    def _report(self, run: Run, error: Exception) -> None:
+        if run.is_own(error):  # cancelled in a pool, whose workers pass on nothing but an Exception
+            return
         try:
             self.on_job_error(error)
         except Exception:

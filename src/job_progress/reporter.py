@@ -30,7 +30,7 @@ RETRY_EVERY = 1.0
 GIVE_UP_AFTER = 900.0
 """Seconds after which an end that no store would take is given up."""
 CHECKPOINT_CONTACT = 1.0
-"""Seconds after which a run with checkpoints asks for news, if it has none of its own."""
+"""Seconds after which a run that can be cancelled, or asks whether it was, asks for news, if it has none of its own."""
 
 
 class Reporter:
@@ -227,7 +227,7 @@ class Reporter:
     def _contact_by(self, run: Run) -> float:
         if run.start is not None:  # the store was away when it began
             return 0.0
-        return run.contact + (min(CHECKPOINT_CONTACT, self._heartbeat) if run.checkpoints else self._heartbeat)
+        return run.contact + (min(CHECKPOINT_CONTACT, self._heartbeat) if run.wants_news else self._heartbeat)
 
     def _sleep(self) -> float | None:
         runs = [run for run in list(self._runs) if not run.ended]

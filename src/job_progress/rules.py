@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Any
 
+from job_progress.events import Start
 from job_progress.state import JobState
 
 
@@ -50,13 +51,26 @@ def unknown_start_is_owed(state: JobState, event: Any, now: datetime) -> bool:
 
 def refused_and_owed(state: JobState, event: Any, now: datetime) -> bool:
     """This very task was cancelled, and its start had not come until now."""
-    return state.owes_start and task_is_refused(state, event, now)
+    return state.owes_start and _was_cancelled(state, event)
 
 
 def task_is_refused(state: JobState, event: Any, now: datetime) -> bool:
     """This very task was cancelled, however often the queue delivers it."""
+    return _was_cancelled(state, event) and not _may_be_another(event)
+
+
+def _was_cancelled(state: JobState, event: Any) -> bool:
     task: str | None = event.blank.task
     return task is not None and (task in state.refused or (state.task == task and state.is_cancelled))
+
+
+def _may_be_another(event: Any) -> bool:
+    return isinstance(event, Start) and event.asked
+
+
+def delivered_again(state: JobState, event: Any, now: datetime) -> bool:
+    """The event is about the very task that has ended, and no other one of the same id."""
+    return same_task(state, event, now) and not _may_be_another(event)
 
 
 def repeated(state: JobState, event: Any, now: datetime) -> bool:
@@ -103,6 +117,17 @@ def failed_after_run(state: JobState, event: Any, now: datetime) -> bool:
     """It is about the same task, which failed after its function had returned."""
     is_after_run: bool = event.after_run
     return is_after_run and same_task(state, event, now)
+
+
+def its_lost_run(state: JobState, event: Any, now: datetime) -> bool:
+    """It is about the same task, whose run has died, or was left to itself: no other delivery is at work."""
+    is_after_run: bool = event.after_run
+    return its_run(state, event, now) and not is_after_run
+
+
+def its_lost_run_while_cancelling(state: JobState, event: Any, now: datetime) -> bool:
+    """The same, and it was asked to stop."""
+    return its_lost_run(state, event, now) and state.is_cancelling
 
 
 def not_another_task(state: JobState, event: Any, now: datetime) -> bool:

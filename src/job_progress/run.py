@@ -15,10 +15,12 @@ from msgspec import structs
 
 from job_progress import clock
 from job_progress.count import Count
-from job_progress.encoding import MAX_RESULT_BYTES, explain, plain
-from job_progress.errors import JobCancelled
+from job_progress.encoding import MAX_RESULT_BYTES, MESSAGE_LENGTH, TooLarge, explain, line, plain
+from job_progress.errors import JobCancelled, JobCancelledInPool
 from job_progress.events import Acknowledge, Complete, Fail, Report, Reported, Retry, RunEvent, Start
+from job_progress.once import warn_once
 from job_progress.pace import Pace
+from job_progress.pools import in_pool
 from job_progress.state import JobState, JobStatus, Source, microseconds
 from job_progress.stores.contract import Record
 from job_progress.task import current_task
@@ -53,6 +55,7 @@ class Run:
             counting an item takes no more than its number.
         quiet: Nobody is looking, so a report must wake the publisher.
         alert: A report must do more than write: `look` for what. Always so while quiet.
+        handed_out: The result until now, and why the latest one was left out, if it was.
         checkpoints: The job has asked whether it was cancelled, and so may ask again.
         cancel_requested: Somebody asked to cancel, or took the id away.
         known: The newest state of this run that is, or should be, in the store.
@@ -61,6 +64,7 @@ class Run:
         failure: What is wrong, though the function has returned.
         ended: An end was set, by hand or by the function's end; later reports change nothing.
         lost: Another run, a lock or a cancel has superseded this one: it writes no more.
+        forked: This is the copy in a forked process, which reports nowhere.
     """
 
     def __init__(
@@ -77,7 +81,7 @@ class Run:
         self.count: Count | None = None
         self.followed: Count | None = None
         self.message: str | None = None
-        self.result: Any = None
+        self.handed_out: tuple[Any, str | None] = None, None
         self.meta: dict[str, Any] = {}
         self.meta_lock = Lock()
         self.quiet = self.alert = publisher is not None
@@ -98,6 +102,7 @@ class Run:
         self.failure: BaseException | None = None
         self.ended = False
         self.lost = False
+        self.forked = False
 
         self._reported_at_end: Reported | None = None
 
@@ -121,6 +126,14 @@ class Run:
         self.quiet = False
         if self.publisher is not None:
             self.publisher.wake()
+        elif self.forked:
+            warn_once(
+                "forked",
+                "%s %r: what a process reports that was forked off the run is not seen. Let the run itself report "
+                "as the results come in: for result in progress.track(pool.imap_unordered(...), total=n)",
+                self.known.job,
+                self.known.id,
+            )
 
     def rest(self) -> None:
         """Nobody looks until there is another report, which then wakes the publisher."""
@@ -154,6 +167,30 @@ class Run:
         if self.quiet:
             self.wake()
 
+    def hand_out(self, result: Any) -> None:
+        """Publish *result*; if it is too large, what was left out, and why.
+
+        Raises:
+            TypeError: It has no JSON form.
+        """
+        try:
+            self.handed_out = plain(result, "result", self.limit), None
+        except TooLarge as error:
+            self._leave_out(error)
+
+    def hand_out_returned(self, result: Any) -> None:
+        """`hand_out` of what the function returned: its work is done, so nothing raises."""
+        try:
+            self.hand_out(result)
+        except Exception as error:  # noqa: BLE001 - also a time limit that strikes here, after the work
+            self._leave_out(error)
+
+    def _leave_out(self, error: Exception) -> None:
+        why = line(str(error), "error", MESSAGE_LENGTH)
+        if self.handed_out[1] is None:
+            logger.warning("%s %r: its result is left out: %s", self.known.job, self.known.id, why)
+        self.handed_out = None, why
+
     def merge_meta(self, meta: dict[str, Any]) -> None:
         """Add *meta* to what the run publishes; see `encoding.plain` for what it raises."""
         with self.meta_lock:
@@ -177,17 +214,24 @@ class Run:
             speed, rate = self._pace.per_second(), self._item_pace.per_second()
         if self.threshold != inf:
             self.latch()
+        result, omitted = self.handed_out
         return Reported(
             progress=progress,
             completed=completed,
             total=total,
             message=self.message,
-            result=self.result,
+            result=result,
+            result_omitted=omitted,
             meta=self.meta,
             point_of_no_return=self.threshold == -inf,
             speed=speed,
             rate=rate,
         )
+
+    @property
+    def wants_news(self) -> bool:
+        """May somebody ask the run to cancel, so that it should soon learn of that?"""
+        return self.checkpoints or (self.known.settings.cancellable is not False and self.threshold != -inf)
 
     def has_news(self) -> bool:
         """Is there a report that the store does not show yet?"""
@@ -280,8 +324,9 @@ class Run:
         """Report nowhere from now on: this is a forked child's copy, and the run is its parent's."""
         self.publisher = None
         self.meta_lock = Lock()  # another thread of the parent may have held it
-        self.lost = True
-        self.quiet = False
+        self.lost = self.forked = True
+        self.quiet = self.alert = True  # so that the first report says that nobody will see it
+        self.followed = None
 
     # How it ends.
 
@@ -309,39 +354,52 @@ class Run:
         finally:
             if self.publisher is not None:
                 self.publisher.discard(self)
-        return isinstance(error, JobCancelled) and self.is_own(error)
+        self._warn_if_it_never_looked()
+        return self.is_own(error)
 
-    def is_own(self, cancelled: JobCancelled) -> bool:
-        """Does *cancelled* speak of this run, and not of one around it?"""
-        return cancelled.state is None or cancelled.state.token == self.token
+    def is_own(self, error: BaseException | None) -> bool:
+        """Is *error* the cancellation of this run, and not of one around it? Or a group of nothing else?"""
+        if isinstance(error, BaseExceptionGroup):
+            return all(self.is_own(one) for one in error.exceptions)
+        return isinstance(error, JobCancelled) and (error.state is None or error.state.token == self.token)
+
+    def _warn_if_it_never_looked(self) -> None:
+        known = self.known
+        if known.cancel_requested_at and not self.checkpoints and (known.is_completed or known.is_failed):
+            warn_once(
+                f"never looked: {known.job}",
+                "%s %r was asked to cancel, and ended without having looked whether it was: a job stops where it calls "
+                "progress.exit_if_cancelled(), or at the items of progress.track(..., checkpoint=True)",
+                known.job,
+                known.id,
+            )
 
     def _outcome(self, error: BaseException | None) -> RunEvent | None:
         reported = self._reported_at_end or self.reported()
         if error is None:
             return None if self.ended else Complete(self.token, reported)
-        if isinstance(error, JobCancelled):
+        if isinstance(error, JobCancelled) or self.is_own(error):
             return Acknowledge(self.token, reported)
         task = current_task()
         if _answer(task.was_cancelled, error, False):
             return Acknowledge(self.token, reported)
         will_retry = _answer(task.will_retry, error, False)
-        interrupted = not isinstance(error, Exception)
+        interrupted = not isinstance(error, (Exception, BaseExceptionGroup))
         if interrupted and self.cancel_requested and not will_retry:
             return Acknowledge(self.token, reported)
         shown = _answer(task.shown_error, error, error)
-        text = None if shown is None else explain(shown)
-        if text is not None and interrupted:
-            text = f"interrupted by {text}"
+        why = None if shown is None else explain(shown, "interrupted by " if interrupted else "")
         if will_retry:
             delay = _answer(task.retry_delay, error, None)
             due = None if delay is None else clock.now() + timedelta(seconds=max(delay, 0.0))
-            return Retry(self.token, reported, text, due)
-        return Fail(self.token, reported, text or explain(error))
+            return Retry(self.token, reported, why, due)
+        return Complete(self.token, reported) if why is None else Fail(self.token, reported, why)
 
     def cancellation(self) -> JobCancelled:
         """What a checkpoint raises."""
         known = self.known
-        return JobCancelled(f"{known.job} {known.id!r} was cancelled", known if known.token == self.token else None)
+        kind = JobCancelledInPool if in_pool() else JobCancelled
+        return kind(f"{known.job} {known.id!r} was cancelled", known if known.token == self.token else None)
 
 
 _STATUSES: dict[type[RunEvent], JobStatus] = {

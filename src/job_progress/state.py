@@ -71,12 +71,14 @@ class Settings(Struct, frozen=True, omit_defaults=True):
         ttl: Seconds the store remembers a finished state.
         pending_ttl: Seconds it remembers a state that no worker touches, from when its queue task is due.
         stalled_after: Seconds without a sign of life after which a run counts as dead.
+        stuck_after: Seconds without progress after which a run that is alive counts as stuck; `None`: never.
     """
 
     cancellable: bool | float = False
     ttl: float = 900.0
     pending_ttl: float = 86400.0
     stalled_after: float = 30.0
+    stuck_after: float | None = None
 
 
 USUAL = Settings()
@@ -109,6 +111,7 @@ class JobState(Struct, frozen=True, omit_defaults=True, kw_only=True, dict=True)
         total: Items in all, if the job knows.
         message: What the job says it is doing.
         result: What the job returned or handed out on the way, as plain JSON values.
+        result_omitted: Why the latest result was not kept, in English; `None` if it was, or if there was none.
         error: Why it failed, or why the last attempt did.
         meta: Small JSON metadata.
         owner: Whom it belongs to, as given to `lock` or said by `@tracked(owner=…)`.
@@ -116,6 +119,7 @@ class JobState(Struct, frozen=True, omit_defaults=True, kw_only=True, dict=True)
         created_at: When it was locked, enqueued or, without either, started.
         started_at: When the latest run began.
         updated_at: When anything a person can see last changed.
+        last_progress_at: When what the latest run reports last changed; its start counts.
         finished_at: When it ended.
         cancel_requested_at: When somebody asked to cancel it.
         version: Grows with every change and is never used twice for one id: larger is newer.
@@ -130,6 +134,7 @@ class JobState(Struct, frozen=True, omit_defaults=True, kw_only=True, dict=True)
     total: int | None = None
     message: str | None = None
     result: Any = None
+    result_omitted: str | None = None
     error: str | None = None
     meta: dict[str, Any] = field(default_factory=dict)
     owner: str | None = None
@@ -137,15 +142,20 @@ class JobState(Struct, frozen=True, omit_defaults=True, kw_only=True, dict=True)
     created_at: datetime | None = None
     started_at: datetime | None = None
     updated_at: datetime | None = None
+    last_progress_at: datetime | None = None
     finished_at: datetime | None = None
     cancel_requested_at: datetime | None = None
     version: int = 0
 
     settings: Settings = USUAL
+    given_meta: dict[str, Any] = field(default_factory=dict)
+    """What `lock` was given: with this, and not with what an attempt noted, the next attempt begins."""
     token: str | None = None
     """Of the run that may move this state, or of the lock that nobody has started yet; never shown."""
     task: str | None = None
     """The queue's own id of the task that the latest run was, or is to be; empty if that is `id` itself."""
+    error_for_viewers: str | None = None
+    """What those see of `error` who may see this state, but not all; records of 0.1 have an error without it."""
     heartbeat_at: datetime | None = None
     """The run's last sign of life, by its own clock."""
     silence: float | None = None
@@ -229,6 +239,20 @@ class JobState(Struct, frozen=True, omit_defaults=True, kw_only=True, dict=True)
         """This snapshot, freshly read, with what the store says of the run's silence."""
         vars(self)["silent_since"] = clock.now() - timedelta(seconds=min(seconds, _AGES))
         return self
+
+    @property
+    def is_stuck(self) -> bool:
+        """Is the run alive, but has nothing that it reports changed for more than `stuck_after` seconds?
+
+        Never without that option, and never together with `is_stalled`. It frees no lock.
+        """
+        after, now = self.settings.stuck_after, clock.now()
+        if after is None or not self.is_processing or self.is_stalled_at(now):
+            return False
+        if self.heartbeat_at is None or self.last_progress_at is None:
+            return False
+        # Both are by the run's own clock, and the silence since is by the store's: no viewer's clock matters.
+        return (self.heartbeat_at - self.last_progress_at).total_seconds() + self.silence_at(now) > after
 
     @property
     def is_cancelling(self) -> bool:
@@ -338,7 +362,7 @@ class JobState(Struct, frozen=True, omit_defaults=True, kw_only=True, dict=True)
         """Plain JSON values: the stable format that the web and the command line show.
 
         Every public field (times as ISO 8601 in UTC), and derived: `percent` (whole),
-        `duration` and `eta` (seconds), `rate` (items per second), `is_stalled`,
+        `duration` and `eta` (seconds), `rate` (items per second), `is_stalled`, `is_stuck`,
         `is_cancelling`, `can_be_cancelled`. New keys may come; none goes or changes.
         """
         eta = self.eta
@@ -349,6 +373,7 @@ class JobState(Struct, frozen=True, omit_defaults=True, kw_only=True, dict=True)
             "eta": None if eta is None else eta.total_seconds(),
             "rate": self.rate,
             "is_stalled": self.is_stalled,
+            "is_stuck": self.is_stuck,
             "is_cancelling": self.is_cancelling,
             "can_be_cancelled": self.can_be_cancelled,
         }

@@ -43,15 +43,20 @@ class Delivery:
     """One delivery of a task to a worker, and what has become of it in this process.
 
     Attributes:
-        is_running: A run of the task's own function is alive.
+        is_running: A run of the task's own function is alive, or waits for that of an earlier delivery.
+        has_begun: It has begun a run, which is not an earlier delivery's.
         said: What the latest run of that has told the state at its end: `PENDING`, if the queue is to run it
-            again; `None`, if none has begun.
+            again; `None`, if none has ended.
+        is_over: The queue has done with it, so it begins no run any more, if it still waits for an earlier delivery's
+            in a thread that the queue cannot stop.
     """
 
-    __slots__ = ("is_running", "said")
+    __slots__ = ("has_begun", "is_over", "is_running", "said")
 
     def __init__(self) -> None:
         self.is_running = False
+        self.has_begun = False
+        self.is_over = False
         self.said: JobStatus | None = None
 
 
@@ -70,7 +75,7 @@ class QueueTask(Struct, frozen=True, kw_only=True):
             the task tells the queue that it is cancelled?
         failure_in: What is wrong, if the queue takes what the function returned for a failure: its "retry this".
         shown_error: The error to show for what was raised: what a queue's own "retry this" is about, say;
-            `None`, if it is no error.
+            `None`, if it is no error: unless the queue runs the task again, it has completed.
         end_cancelled: Called once the run is cancelled, or was not begun as it had been cancelled before:
             ends the task the queue's way. It may raise what the queue takes for that, and in an async
             function may be async. By default the task ends well, without a result.
@@ -78,6 +83,8 @@ class QueueTask(Struct, frozen=True, kw_only=True):
             gives the first run's result, or raises, as `end_cancelled` does. By default it gives the result that
             the state has.
         delivery: What has become of this delivery of it.
+        asked: The queue was asked for it, as there is no integration: nobody has told whether a start after its end
+            is the same task, delivered again, or another one, sent with the same id. It is taken for another one.
     """
 
     id: str | None = None
@@ -91,6 +98,7 @@ class QueueTask(Struct, frozen=True, kw_only=True):
     end_cancelled: Callable[[], object] = _quietly
     end_done: Callable[[JobState], object] = _result
     delivery: Delivery = field(default_factory=Delivery)
+    asked: bool = False
 
     def known_as(self, id: str) -> str | None:
         """What the state of the execution *id* remembers this task as: nothing, if its id is the same."""

@@ -65,6 +65,10 @@ class _ObservedRun(Run):
         if not self.reported().is_in(self.tracker.states[-1]):
             self.tracker.states.append(self.state)
 
+    def hand_out_returned(self, result: Any) -> None:
+        super().hand_out_returned(result)
+        self.wake()
+
     def end(self, event: RunEvent) -> None:
         super().end(event)
         self.tracker.states.append(self.state)

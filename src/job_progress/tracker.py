@@ -17,7 +17,7 @@ from job_progress import clock
 from job_progress.encoding import MAX_RESULT_BYTES, change_to, state_in
 from job_progress.errors import JobAlreadyProcessing, JobNotCancellable, StoreUnavailable
 from job_progress.events import Event, FindDead, Lock, RequestCancel, Start
-from job_progress.names import check_name, key_of
+from job_progress.names import check_id, check_name, key_of
 from job_progress.outage import Outage
 from job_progress.reporter import Reporter
 from job_progress.run import Run
@@ -59,7 +59,6 @@ class Tracker:
             twice the heartbeat.
         max_result_bytes: The size that a result, and all metadata of a state, may have as JSON.
         key: Makes the key of a state from its job and id, for ids that are unique across jobs.
-        show_error: Makes what viewers in the web are shown of a state's error; by default its own text.
 
     Raises:
         ValueError: A setting is out of its range, or the URL is wrong.
@@ -79,7 +78,6 @@ class Tracker:
         stalled_after: float = 30.0,
         max_result_bytes: int = MAX_RESULT_BYTES,
         key: Callable[[str, str], str] = key_of,
-        show_error: Callable[[JobState], str] | None = None,
     ) -> None:
         for name, value in (
             ("ttl", ttl),
@@ -105,7 +103,7 @@ class Tracker:
         self.settings = Settings(**{name: value for name, value in given.items() if value != getattr(USUAL, name)})
         self.max_result_bytes = max_result_bytes
         self.claimed: dict[str, tuple[str, str]] = {}  # the names of its jobs, and who bears them
-        self.show_error = show_error
+        self._warned: set[str] = set()  # jobs
         self._key = key
         outage = Outage(self.store)
         self.reporter = Reporter(self.store, flush_interval, heartbeat, outage)
@@ -148,7 +146,7 @@ class Tracker:
                 Nothing was changed.
             StoreUnavailable: The store does not answer.
         """
-        blank = JobState(job=job, id=check_name(id, "id"))
+        blank = JobState(job=job, id=check_id(id))
         try:
             return self.apply(blank, RequestCancel(), likely_new=False)
         except Refused as refusal:
@@ -302,6 +300,8 @@ class Tracker:
             # What stands there may be this very change, if the client asked twice as the first answer was lost.
             if conflict is None or conflict.current == Record(change.version, change.value):
                 return changed.bound_to(self)
+            if guess is not None and conflict.current is None:
+                self._warn_of_twin(blank)
             guess, record = None, conflict.current
             state = state_in(record) or blank
         raise StoreUnavailable(f"{blank.job} {blank.id!r} changed {ROUNDS} times while it was being changed here")
@@ -324,7 +324,7 @@ class Tracker:
             JobAlreadyProcessing: Another run of the id is alive.
             StoreUnavailable: The run needs a store that does not answer.
         """
-        start = Start(blank, new_token(), task.delivery.said is not None)
+        start = Start(blank, new_token(), task.delivery.has_begun, task.asked)
         guess = None if task.enqueued is None else waiting_since(blank, task.enqueued)
         try:
             state, missed = self.apply(blank, start, likely_new=True, guess=guess), None
@@ -343,6 +343,7 @@ class Tracker:
             state, missed = transition(blank, start, clock.now()), start
         if state.token != start.token:
             return state
+        task.delivery.has_begun = True
         run = self.run_type(
             state,
             key=self._key_of(state.job, state.id),
@@ -358,8 +359,18 @@ class Tracker:
         """Inside a `with`: what holds the newest snapshot, and calls *notify*, from any thread, when there is one."""
         return self._hub.watching(self._key_of(job, id), notify)
 
+    def _warn_of_twin(self, blank: JobState) -> None:
+        if blank.job not in self._warned:
+            self._warned.add(blank.job)
+            logger.warning(
+                "%s %r: its message says that it is pending, and here it is not: the sender calls the job by "
+                "another name, or has another store, or the store has forgotten it; job-progress doctor may tell which",
+                blank.job,
+                blank.id,
+            )
+
     def _key_of(self, job: str, id: str) -> str:
-        key = self._key(check_name(job, "job name"), check_name(id, "id"))
+        key = self._key(check_name(job, "job name"), check_id(id))
         if not isinstance(key, str) or not key:
             raise TypeError(f"key= must make a non-empty string from a job and an id, not {key!r}")
         return key

@@ -59,11 +59,10 @@ class Started:
         """Send it a signal, as a terminal does: to the whole group."""
         os.killpg(self.process.pid, number)
 
-    def hang_up(self) -> None:
-        """Close its terminal, of which the whole group is told. It can be read no more."""
+    def close_terminal(self) -> None:
+        """Close its terminal, as when its window is closed. It can be read no more."""
         os.close(self._out)
         self._out = os.open(os.devnull, os.O_RDONLY)
-        self.signal(signal.SIGHUP)
 
     def is_gone(self) -> bool:
         """Is there no process of its group left?"""

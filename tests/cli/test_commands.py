@@ -13,6 +13,8 @@ from pathlib import Path
 import pytest
 
 from job_progress import Job, Tracker
+from job_progress.events import Enqueue
+from job_progress.task import QueueTask, queue_task
 from job_progress.testing import frozen_clock
 from tests.cli.command import PROGRAM, Command
 from tests.waiting import eventually
@@ -297,6 +299,30 @@ def test_doctor_finds_clocks_that_differ(command: Command, tracker: Tracker) -> 
     assert answer.returncode == 1
     assert re.search(r"a state comes from 3[56]\d\d s in the future", answer.stdout)
     assert "NTP" in answer.stdout
+
+
+@pytest.mark.parametrize(
+    ("waits", "runs", "found"),
+    [
+        (("tasks.load", "a"), ("pkg.tasks.load", "b"), True),  # the same last part
+        (("tasks.load", "a"), ("import", "a"), True),  # the same task of the queue
+        (("tasks.load", "a"), ("import", "b"), False),
+    ],
+)
+def test_doctor_tells_of_twins(
+    command: Command, tracker: Tracker, waits: tuple[str, str], runs: tuple[str, str], found: bool
+) -> None:
+    """Two jobs, of which one only waits and the other only runs, if they look like one under two names."""
+    job, task = waits
+    with queue_task(QueueTask(id=task)):
+        blank = Job(job).blank_of_task(task)
+        tracker.apply(blank, Enqueue(blank), likely_new=True)
+    job, task = runs
+    with queue_task(QueueTask(id=task)), Job(job, tracker=tracker).start(task):
+        pass
+    answer = command("doctor")
+    assert answer.returncode == (1 if found else 0)
+    assert ("they look like one job under two names" in " ".join(answer.stdout.split())) == found
 
 
 def test_serving_says_what_it_needs(command: Command) -> None:

@@ -6,13 +6,14 @@ import os
 import re
 import signal
 import sysconfig
+from contextlib import suppress
 from pathlib import Path
 from urllib.parse import urlsplit
 
 import httpx
 import pytest
 
-from job_progress import JobState, Tracker
+from job_progress import JobNotCancellable, JobState, Tracker
 from job_progress.cli.demo import index
 from tests.cli.command import Command, Started
 from tests.waiting import eventually
@@ -36,6 +37,13 @@ def processing(tracker: Tracker) -> list[JobState]:
         return busy if len(busy) >= 2 else []
 
     return eventually(found, 30)
+
+
+def cancel_all(tracker: Tracker) -> None:
+    """What has not ended yet."""
+    for state in states(tracker):
+        with suppress(JobNotCancellable):
+            state.cancel()
 
 
 def all_gone(demo: Started) -> None:
@@ -148,10 +156,21 @@ def test_a_terminal_that_is_closed_cancels_all_jobs(command: Command, tracker: T
     """Nobody sees how it ends; nothing is left of it all the same."""
     demo = command.start("demo", SLOW, columns=100, TMPDIR=temporary)
     processing(tracker)
-    demo.hang_up()
+    demo.close_terminal()
+    demo.signal(signal.SIGHUP)
     assert demo.process.wait(30) == 130
     assert {str(state.status) for state in states(tracker)} == {"completed", "cancelled"}
     assert states(tracker)[-1].is_cancelled
+    all_gone(demo)
+
+
+def test_a_closed_terminal_that_nobody_tells_of_is_no_error(command: Command, tracker: Tracker, temporary: str) -> None:
+    """The signal comes later than the first word to the terminal fails, or never: until then, the demo goes on."""
+    demo = command.start("demo", SMALL, columns=100, TMPDIR=temporary)
+    demo.prints("another terminal")
+    demo.close_terminal()
+    assert demo.process.wait(60) == 0
+    assert all(state.is_completed for state in states(tracker))
     all_gone(demo)
 
 
@@ -236,23 +255,25 @@ def test_its_page_has_a_link_for_each_job(command: Command, tracker: Tracker, te
         httpx.get(f"http://{urlsplit(address).netloc}")
 
 
-def test_it_waits_until_a_browser_has_seen_the_end(command: Command) -> None:
+def test_it_waits_until_a_browser_has_seen_the_end(command: Command, tracker: Tracker) -> None:
     """Whoever watches learns how all jobs ended, and then it is gone."""
-    demo = command.start("demo", SMALL)
+    demo = command.start("demo", SLOW)
     address = address_in(demo)
     with httpx.Client(base_url=address.partition("?")[0], follow_redirects=True, timeout=30) as browser:
         [viewer] = re.findall(r"here\?viewer=(\d+)", browser.get(address).text)
+        cancel_all(tracker)
         eventually(lambda: browser.get(f"/here?viewer={viewer}&left=1").json()["over"], 60)
         assert demo.process.poll() is None
         assert browser.get(f"/here?viewer={viewer}&left=0").json() == {"over": True}
-        assert demo.ends(20) == 0
+        assert demo.ends(20) == 1
 
 
-def test_it_waits_for_no_browser_that_has_left(command: Command) -> None:
+def test_it_waits_for_no_browser_that_has_left(command: Command, tracker: Tracker) -> None:
     """Nor for one that never sees the end: a few seconds, and it is gone."""
-    demo = command.start("demo", SMALL)
+    demo = command.start("demo", SLOW)
     assert httpx.get(address_in(demo), follow_redirects=True).status_code == 200
-    assert demo.ends(60) == 0
+    cancel_all(tracker)
+    assert demo.ends(60) == 1
 
 
 @pytest.mark.parametrize("gone", ["starlette", "uvicorn", "itsdangerous"])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
+from functools import wraps
 from pathlib import Path
 from time import sleep
 from typing import Any
@@ -49,7 +50,20 @@ def fail(self: Any, folder: str) -> None:
     raise ValueError("no hoses here")
 
 
+def begun_again_when_told(function: Callable[[Any, str], str]) -> Callable[[Any, str], str]:
+    """A retry waits for the test before it begins, so that there is time to look at what is retried."""
+
+    @wraps(function)
+    def begun(self: Any, folder: str) -> str:
+        if self.request.retries:
+            wait_for(folder, "again")
+        return function(self, folder)
+
+    return begun
+
+
 @task(bind=True, max_retries=1)
+@begun_again_when_told
 @tracked(store_result=True)
 def again(self: Any, folder: str) -> str:
     """Works the second time, when the test says so."""

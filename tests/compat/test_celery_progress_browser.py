@@ -182,6 +182,7 @@ def test_a_task_that_is_retried(send: Any) -> None:
     task = send(celery_tasks.again)
     expect(task.message).to_have_text("Retrying after Unknowns: TimeoutError: the supplier does not answer...")
     task.looks(RED, "100%")
+    task.goes_on("again")
     expect(task.message).to_have_text("Task started...")
     task.looks(BLUE, "0%")
     task.goes_on("answer")

@@ -14,9 +14,9 @@ CHECKS = """
 from job_progress.default import default_tracker
 
 states = {state.job: state for state in default_tracker().list()}
-assert states["__main__.import_products"].result == 10
-assert states["__main__.resize"].message == "albums"
-assert (states["__main__.fetch"].completed, states["__main__.reindex"].completed) == (2, 2)
+assert states["compat.import_products"].result == 10
+assert states["compat.resize"].message == "albums"
+assert (states["compat.fetch"].completed, states["compat.reindex"].completed) == (2, 2)
 assert {state.progress for state in states.values()} == {1.0}
 assert urlpatterns[0].namespace == "celery_progress"
 assert endpoint.site

@@ -39,10 +39,3 @@ def job(shared_url: str) -> Iterator[Job]:
     job = job_at(shared_url)
     yield job
     job.tracker.close()
-
-
-@pytest.fixture
-def impatience(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Nobody in this process waits for long for a lock that another one holds."""
-    monkeypatch.setattr("job_progress.stores.sqlite_file.LOCK_TIMEOUT", 0.2)
-    monkeypatch.setattr("job_progress.stores.django_cache_locks.LOCK_TIMEOUT", 0.2)

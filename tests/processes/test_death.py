@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from itertools import count
 from uuid import uuid4
 
 import pytest
@@ -10,6 +11,7 @@ import pytest
 from job_progress import StoreUnavailable, Tracker, clock
 from job_progress.job import Job
 from job_progress.run import Run
+from job_progress.stores.django_cache_values import shard_of
 from tests.processes import bodies
 from tests.processes.child import Child, Launch
 from tests.processes.conftest import on_each_engine, on_two_stores
@@ -60,24 +62,30 @@ def test_one_that_dies_while_it_is_cancelled(launch: Launch, job: Job, shared_ur
     for id in ("get", "list", "watch"):
         assert job.cancel(id).is_cancelling
     worker.kill()
-    assert job.wait("watch", timeout=STALLED_AFTER + 2).is_cancelled
-    assert state_of(job, "get").is_cancelled
-    assert [state.id for state in job.list("cancelled")] != []
-    assert {state.id: str(state.status) for state in job.list()} == dict.fromkeys(("get", "list", "watch"), "cancelled")
+    assert job.wait("watch", timeout=STALLED_AFTER + 10).is_cancelled
+    eventually(lambda: state_of(job, "get").is_cancelled)
+    told = dict.fromkeys(("get", "list", "watch"), "cancelled")
+    eventually(lambda: {state.id: str(state.status) for state in job.list()} == told)
+    assert {state.id for state in job.list("cancelled")} == set(told)
 
 
 def is_locked(job: Job) -> bool:
     """Does a process that was stopped in the middle of a write keep others from writing, what it wrote or anything?"""
     try:
-        assert job.tracker.store.swap([change("work:7", expected=1)]) != [None]
-        put(job.tracker.store, change(f"probe:{uuid4()}", job="probe", lifetime=1.0))
+        with pytest.MonkeyPatch.context() as impatient:
+            for module in ("sqlite_file", "django_cache_writer"):
+                impatient.setattr(f"job_progress.stores.{module}.LOCK_TIMEOUT", 0.2)
+            assert job.tracker.store.swap([change("work:7", expected=1)]) != [None]
+            # In a Django cache a conflict needs no lock, but what is written beside it does.
+            beside = next(key for key in (f"probe:{uuid4()}" for _ in count()) if shard_of(key) == shard_of("work:7"))
+            put(job.tracker.store, change(beside, job="probe", lifetime=1.0))
     except StoreUnavailable:
         return True
     return False
 
 
 @pytest.fixture
-def zombie(launch: Launch, job: Job, shared_url: str, request: pytest.FixtureRequest, impatience: None) -> Child:
+def zombie(launch: Launch, job: Job, shared_url: str, request: pytest.FixtureRequest) -> Child:
     """A worker that runs the body *request.param*, with id 7, and was stopped for so long that it counts as dead."""
     child = launch(request.param, shared_url, "7")
     assert child.hear() == "working"
@@ -173,7 +181,7 @@ def test_a_watch_goes_on_over_a_takeover(launch: Launch, job: Job, shared_url: s
     began = time.monotonic()
     dead = next(state for state in watch if state.is_stalled)
     assert dead.attempt == 1
-    assert time.monotonic() - began < STALLED_AFTER + 1
+    assert time.monotonic() - began < STALLED_AFTER + 5
     with job.start("7"):
         assert next(state for state in watch if state.attempt == 2).is_processing
     assert [str(state.status) for state in watch][-1] == "completed"

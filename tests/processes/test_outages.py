@@ -192,7 +192,7 @@ def test_a_long_outage_at_the_end(
         if how == "failed":
             progress.fail("by hand")
         began = time.monotonic()
-    assert time.monotonic() - began < 2.0
+    assert time.monotonic() - began < 5.0
     assert logged(caplog, "trying on in the background")
     assert state_of(job, "7").is_processing
     outage.end()

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from job_progress import current_progress, tracked
-from tests.queues.jobs import NAMES, P, R, _no_id, fail_once, note_run, tracker
+from tests.queues.jobs import NAMES, P, R, _no_id, fail_as, fail_once, note, note_run, tracker
 
 __all__ = ["NAMES"]
 
@@ -156,3 +156,13 @@ async def fails_after(folder: str) -> None:
 async def flaky_after(folder: str) -> None:
     """End well, which is the end the second time only."""
     note_run(Path(folder))
+
+
+@tracked(tracker=tracker, cancellable=True)
+async def effect(ledger: str, number: int, kind: str) -> None:
+    """Do a little work and write it down; of some kinds, fail once or always."""
+    note(ledger, number, "begun")
+    for _ in current_progress().track(range(5), checkpoint=True):
+        await sleep(0.002)
+    fail_as(ledger, number, kind)
+    note(ledger, number, "done")

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+import signal
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import wraps
 from pathlib import Path
 from time import sleep
 from typing import Any, cast
 
-from celery import Celery, Task, shared_task
+from celery import Celery, Task, chain, group, shared_task
 from celery.exceptions import Ignore, Reject, SoftTimeLimitExceeded
 
-from job_progress import JobAlreadyProcessing, current_progress, tracked
+from job_progress import current_progress, tracked
 from job_progress.queues.celery import install
 from tests.queues.jobs import tracker, wait_for
 
@@ -53,9 +56,6 @@ wait = task(name="wait")(tracked(name="wait", tracker=tracker, cancellable=True)
 wait_late = task(name="wait_late", acks_late=True, reject_on_worker_lost=True)(
     tracked(name="wait_late", tracker=tracker, cancellable=True)(waiting)
 )
-wait_patiently = task(
-    name="wait_patiently", acks_late=True, autoretry_for=(JobAlreadyProcessing,), default_retry_delay=1
-)(tracked(name="wait_patiently", tracker=tracker)(waiting))
 
 
 def refused(call: Callable[[], None]) -> Callable[[], None]:
@@ -98,12 +98,12 @@ def bound(self: Task, name: str, by: str) -> str:
 
 @task(bind=True, max_retries=1)
 @tracked(tracker=tracker)
-def ask_again(self: Task, with_error: bool) -> None:
+def ask_again(self: Task, with_error: bool, countdown: float = 0.2) -> None:
     """Retry as Celery's manual says, in vain."""
     try:
         raise ConnectionError("no answer")
     except ConnectionError as error:
-        raise self.retry(exc=error if with_error else None, countdown=0.2) from None
+        raise self.retry(exc=error if with_error else None, countdown=countdown) from None
 
 
 @task(autoretry_for=(OSError,), dont_autoretry_for=(PermissionError,), max_retries=2, retry_backoff=1)
@@ -196,3 +196,139 @@ class Counting(Task):  # type: ignore[misc]
 
 
 counting: Any = app.register_task(Counting())
+
+
+# What goes on, or leaves in other ways.
+
+
+def is_first(folder: str) -> bool:
+    """Is this the first time in that folder?"""
+    place = Path(folder) / "first"
+    first = not place.exists()
+    place.touch()
+    return first
+
+
+@contextmanager
+def slow_to_leave() -> Iterator[None]:
+    """As a transaction that is rolled back, or a connection that is closed."""
+    try:
+        yield
+    finally:
+        sleep(0.3)
+
+
+@task(bind=True)
+@tracked(tracker=tracker)
+def again_at_once(self: Task, folder: str, throw: bool) -> None:
+    """Be sent again before this function has left."""
+    with slow_to_leave():
+        if is_first(folder):
+            self.retry(exc=ConnectionError("no answer"), countdown=0, throw=throw)
+
+
+@task(bind=True)
+@tracked(tracker=tracker, store_result=True)
+def next_page(self: Task, page: int) -> int:
+    """Go on as a task of its own, as for the pages of a list."""
+    with slow_to_leave():
+        if page < 3:
+            return cast("int", self.replace(next_page.s(page + 1)))
+    return page
+
+
+@task(bind=True)
+@tracked(tracker=tracker, id="page", store_result=True)
+def named_page(self: Task, page: int) -> int:
+    """The same, but each page is an execution."""
+    return page if page == 2 else cast("int", self.replace(named_page.s(page + 1)))
+
+
+@task(bind=True)
+@tracked(tracker=tracker)
+def hand_over(self: Task, to: str) -> None:
+    """Be replaced by something else."""
+    others = {
+        "one": add.s(1, 2),
+        "chain": chain(add.s(1, 2), add.s(4)),
+        "group": chain(add.s(1, 2), group(add.s(3), add.s(4))),
+    }
+    raise self.replace(others[to])
+
+
+@task(bind=True)
+@tracked(tracker=tracker)
+def say_failed(self: Task) -> None:
+    """Tell Celery by hand how it ended."""
+    self.update_state(state="FAILURE", meta={"exc_type": "ValueError", "exc_message": ["by hand"]})
+    raise Ignore
+
+
+def leave_once(folder: str) -> None:
+    """End the process the first time."""
+    if is_first(folder):
+        sys.exit(3)
+
+
+leave_late = task(name="leave_late", acks_late=True, reject_on_worker_lost=True)(
+    tracked(name="leave_late", tracker=tracker)(leave_once)
+)
+leave_retried = task(name="leave_retried", retry_on_worker_lost=True, default_retry_delay=0)(
+    tracked(name="leave_retried", tracker=tracker)(leave_once)
+)
+leave_for_good = task(name="leave_for_good")(tracked(name="leave_for_good", tracker=tracker)(leave_once))
+
+
+@task(acks_late=True, acks_on_timeout=False, time_limit=1)
+@tracked(tracker=tracker)
+def hang_once(folder: str) -> None:
+    """Take too long the first time."""
+    if is_first(folder):
+        sleep_on(folder)
+
+
+@task()
+@tracked(tracker=tracker)
+def no_json() -> object:
+    """Return what the serializer does not take."""
+    return object()
+
+
+class Raising(Task):  # type: ignore[misc]
+    """A class whose call fails once the function has returned."""
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        super().__call__(*args, **kwargs)
+        raise LookupError("after the function")
+
+
+@task(base=Raising)
+@tracked(tracker=tracker)
+def fails_in_its_class() -> None:
+    """End well, for its own part."""
+
+
+class Killed(Task):  # type: ignore[misc]
+    """A class whose process dies between the function and its result, the first time."""
+
+    def __call__(self, folder: str) -> Any:
+        first = not (Path(folder) / "first").exists()
+        result = super().__call__(folder)
+        if first:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return result
+
+
+@task(base=Killed, acks_late=True, reject_on_worker_lost=True)
+@tracked(tracker=tracker)
+def killed_before_its_result(folder: str) -> str:
+    """Do its work."""
+    is_first(folder)
+    return "done"
+
+
+@task()
+def note(*args: Any) -> None:
+    """Say that it ran; the folder comes last."""
+    with (Path(args[-1]) / "notes").open("a") as notes:
+        notes.write("x")

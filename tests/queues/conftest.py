@@ -104,6 +104,7 @@ class Brokers:
         self._folder = folder
         self._stack = ExitStack()
         self._drivers: dict[str, Driver] = {}
+        self._servers: dict[str, ValkeyServer] = {}
         self._workers: dict[tuple[str, str], Worker] = {}
 
     def driver(self, name: str) -> Driver:
@@ -111,10 +112,14 @@ class Brokers:
         if name not in self._drivers:
             place = self._folder / name.replace(" ", "-")
             place.mkdir()
-            server = self._stack.enter_context(ValkeyServer(place))
+            server = self._servers[name] = self._stack.enter_context(ValkeyServer(place))
             driver = self._drivers[name] = QUEUES[name](server.url)
             self._stack.callback(driver.close)
         return self._drivers[name]
+
+    def server(self, name: str) -> ValkeyServer:
+        """The server of a queue that was asked for."""
+        return self._servers[name]
 
     def worker(self, name: str, pool: str) -> Worker:
         """The worker of a queue that tests share, as long as none of them kills it. It works alone."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import wraps
 from inspect import Parameter, iscoroutinefunction, signature, unwrap
 from types import ModuleType
 from typing import Any
@@ -30,6 +31,7 @@ OPTIONS: dict[str, dict[str, Any]] = {
     "fails_before": {},
     "fails_after": {},
     "flaky_after": {},
+    "effect": {"cancellable": True},
 }
 AROUND = {
     "fails_before": "failing_before",
@@ -39,17 +41,28 @@ AROUND = {
 """What stands above `@tracked`."""
 
 
-def behind_context(module: ModuleType, name: str) -> Callable[..., Any]:
-    """A job of *module* that takes a context, and does nothing with it unless that says how to be retried."""
-    function = unwrap(getattr(module, name))
+def asking_for_retry(function: Callable[..., Any]) -> Callable[..., Any]:
+    """*function*, which after a `ConnectionError` asks to be run again, if its queue has a way of its own for that."""
 
+    @wraps(function)
     async def run(context: dict[Any, Any], /, *args: Any, **kwargs: Any) -> Any:
         try:
-            return await function(*args, **kwargs)
+            return await function(context, *args, **kwargs)
         except ConnectionError as error:
-            if retry := context.get("retry"):  # the exception by which its queue is asked to run it again
+            if retry := context.get("retry"):
                 raise retry from error
             raise
+
+    return run
+
+
+def behind_context(module: ModuleType, name: str) -> Callable[..., Any]:
+    """A job of *module* that takes a context."""
+    function = unwrap(getattr(module, name))
+
+    @asking_for_retry
+    async def run(context: object, /, *args: Any, **kwargs: Any) -> Any:
+        return await function(*args, **kwargs)
 
     def run_in_thread(context: object, /, *args: Any, **kwargs: Any) -> Any:
         return function(*args, **kwargs)
@@ -58,12 +71,11 @@ def behind_context(module: ModuleType, name: str) -> Callable[..., Any]:
     chosen.__name__ = chosen.__qualname__ = name
     chosen.__signature__ = signature(function).replace(parameters=[FRONT, *signature(function).parameters.values()])
     job: Any = tracked(name=f"{module.__name__}.{name} behind a context", tracker=tracker, **OPTIONS[name])(chosen)
-    around: Any = getattr(module, AROUND[name]) if name in AROUND else lambda job: job
-    wrapped: Callable[..., Any] = around(job)
-    return wrapped
+    wrapped: Callable[..., Any] = getattr(module, AROUND[name])(job) if name in AROUND else job
+    return asking_for_retry(wrapped) if name in AROUND and iscoroutinefunction(function) else wrapped
 
 
-silent, add, named, wait, stubborn, fail, flaky, nameless, fails_before, fails_after, flaky_after = (
+silent, add, named, wait, stubborn, fail, flaky, nameless, fails_before, fails_after, flaky_after, effect = (
     behind_context(async_jobs, name) for name in OPTIONS
 )
 in_threads = {name: behind_context(jobs, name) for name in OPTIONS}

@@ -81,6 +81,12 @@ def dispatched(name: str) -> None:
     raise ConnectionError("no answer")
 
 
+@tracked(tracker=tracker)
+def unstorable() -> object:
+    """Return what Huey cannot store."""
+    return lambda: None
+
+
 def locking_after(function: TrackedFunction[[str], None]) -> Callable[[str], None]:
     """Somebody who asks for a job anew as soon as it has failed."""
 
@@ -128,6 +134,7 @@ def declare(huey: Any) -> dict[str, Any]:
         nesting,
         late,
         vetoed,
+        unstorable,
         locking_after(dispatched),
         failing_before(never),
         untracked,

@@ -161,8 +161,34 @@ def flaky_after(folder: str) -> None:
     note_run(Path(folder))
 
 
+@tracked(tracker=tracker, cancellable=True)
+def effect(ledger: str, number: int, kind: str) -> None:
+    """Do a little work and write it down; of some kinds, fail once or always."""
+    note(ledger, number, "begun")
+    for _ in current_progress().track(range(5), checkpoint=True):
+        sleep(0.002)
+    fail_as(ledger, number, kind)
+    note(ledger, number, "done")
+
+
+def note(ledger: str, number: int, word: str) -> None:
+    """Write a line; those of several processes do not mix."""
+    with Path(ledger).open("a") as lines:
+        lines.write(f"{number} {word}\n")
+
+
+def fail_as(ledger: str, number: int, kind: str) -> None:
+    """Raise what a job of this kind does."""
+    if kind == "fails":
+        raise ValueError("boom")
+    flaked = Path(f"{ledger}-{number}")
+    if kind == "flaky" and not flaked.exists():
+        flaked.touch()
+        raise ConnectionError("no answer")
+
+
 NAMES = (
     *("silent", "add", "named", "wait", "stubborn", "fail", "flaky", "nameless"),
-    *("fails_before", "fails_after", "flaky_after"),
+    *("fails_before", "fails_after", "flaky_after", "effect"),
 )
 """All jobs, which every worker has."""

@@ -24,12 +24,17 @@ HOST = "QUEUE_TESTS_HOST"
 TIMEOUT = 60
 
 
+def patient_client(address: str) -> redis.Redis:
+    """A client that waits as long as a command tells it to: one of redis 8 gives up by its own time limits."""
+    return redis.Redis.from_url(address, socket_timeout=None)
+
+
 class OrderDriver(Driver):
     """A driver whose one process takes orders: to `work`, to `submit` and `cancel`, and to tell an `outcome`."""
 
     def __init__(self, address: str) -> None:
         super().__init__(address)
-        self._client = redis.Redis.from_url(address)
+        self._client = patient_client(address)
         self._folder = TemporaryDirectory(prefix="orders-")
         self._host: Worker | None = None
         self._pool, self._name = "", ""
@@ -43,6 +48,11 @@ class OrderDriver(Driver):
         assert self._host
         self.order("work")
         return self._host
+
+    def be_there(self) -> None:
+        """Have the process, if only to wait."""
+        if not self._is_there():
+            self._start(Path(self._folder.name) / "host.log")
 
     def _is_there(self) -> bool:
         return self._host is not None and self._host.process.poll() is None
@@ -61,8 +71,7 @@ class OrderDriver(Driver):
         return json.loads(answer[1])
 
     def send(self, job: str, *args: Any, retries: int = 0) -> str:
-        if not self._is_there():
-            self._start(Path(self._folder.name) / "host.log")
+        self.be_there()
         id: str = self.order("submit", job, *args)
         return id
 
@@ -91,7 +100,7 @@ class OrderDriver(Driver):
 
 def follow(orders: Mapping[str, Callable[..., Any]]) -> None:
     """In the process: follow orders, each by its name, until there is a signal to end."""
-    client = redis.Redis.from_url(os.environ[ADDRESS])
+    client = patient_client(os.environ[ADDRESS])
     while True:
         order: Any = client.blpop([os.environ[HOST]])
         reply, name, *arguments = json.loads(order[1])

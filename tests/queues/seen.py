@@ -13,6 +13,7 @@ class Seen:
 
     def __init__(self) -> None:
         self.statuses: list[str] = []
+        self.errors: set[str | None] = set()
         self._thread: Thread | None = None
 
     def follow(self, job: Job, id: str) -> None:
@@ -23,6 +24,7 @@ class Seen:
     def _watch(self, job: Job, id: str) -> None:
         for state in job.watch(id, timeout=120):
             self.statuses.append(str(state.status))
+            self.errors.add(state.error)
 
     def __enter__(self) -> Seen:
         return self

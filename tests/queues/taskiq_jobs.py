@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import os
+import signal
+import threading
 from asyncio import sleep
+from collections.abc import Generator
 from pathlib import Path
 from time import sleep as block
 from typing import Annotated, Any
@@ -49,6 +52,7 @@ def block_long(folder: str) -> None:
     (Path(folder) / "begun").touch()
     while not (Path(folder) / "go").exists():
         block(0.01)
+    (Path(folder) / "ended").touch()
 
 
 @broker.task
@@ -84,6 +88,49 @@ async def call_inner(number: int) -> None:
 async def inner(number: int) -> None:
     """Be called."""
     await sleep(0)
+
+
+def no_session() -> None:
+    """A dependency that cannot be had."""
+    raise LookupError("no session")
+
+
+@broker.task
+@tracked(tracker=tracker)
+async def depend(folder: str, session: Annotated[None, TaskiqDepends(no_session)]) -> None:
+    """Depend on it."""
+
+
+def session_of(context: Annotated[Context, TaskiqDepends()]) -> Generator[None]:
+    """A dependency that fails at its end, the first time."""
+    yield
+    try:
+        (Path(context.message.args[0]) / "ended once").touch(exist_ok=False)
+    except FileExistsError:
+        return
+    raise ConnectionError("no commit")
+
+
+@broker.task
+@tracked(tracker=tracker)
+async def commit(folder: str, session: Annotated[None, TaskiqDepends(session_of)]) -> None:
+    """Do something that is not committed until its end."""
+
+
+@broker.task
+@tracked(tracker=tracker)
+async def answer() -> int:
+    """Have a result that only Taskiq has."""
+    return 42
+
+
+@broker.task
+@tracked(tracker=tracker)
+def locked(kind: str) -> object:
+    """Return what no process can send to another, or die."""
+    if kind == "die":
+        os.kill(os.getpid(), signal.SIGKILL)
+    return threading.Lock()
 
 
 @broker.task

@@ -21,6 +21,7 @@ from apscheduler.schedulers.background import BackgroundScheduler
 from job_progress import Job, JobState, Tracker, current_progress, tracked
 from job_progress.queues.apscheduler import id_of, install
 from tests.observed_store import ObservedStore
+from tests.queues.around import failing_after, failing_before
 from tests.servers.valkey import ValkeyServer
 from tests.waiting import eventually
 
@@ -205,14 +206,51 @@ def test_untracked_functions_are_left_alone(scheduler: Any) -> None:
     assert [len(state.id) for state in add.job.list("completed")] == [36, len(before)]
 
 
-def test_an_id_that_is_too_long_keeps_nothing_from_running(scheduler: Any) -> None:
-    """It runs under another."""
-    long = "x" * 200
-    scheduler.add_job(add, args=[3, 4], id=long)
-    [state] = ended(add.job, 1)
-    assert (state.status, len(state.id)) == ("completed", 36)
+def test_a_schedule_s_name_keeps_nothing_from_running(scheduler: Any) -> None:
+    """Too long, it is shortened; one that no id can have is replaced."""
+    executed = heard(scheduler, EVENT_JOB_EXECUTED)
+    id = id_of(scheduler.add_job(add, args=[3, 4], id="x" * 200))
+    executed.result(BUSY)
+    assert ends(add.job, id).is_completed
+    scheduler.add_job(add, args=[3, 4], id="two\nlines")
+    assert [len(state.id) for state in ended(add.job, 2)] == [36, 200]
     with pytest.raises(ValueError, match="printable"):
-        id_of(long, datetime.now(UTC))
+        id_of("two\nlines", datetime.now(UTC))
+
+
+@tracked(store_result=True)
+def around_me() -> None:
+    """Report nothing."""
+
+
+@pytest.mark.parametrize("around", [failing_before, failing_after])
+def test_what_fails_around_the_function_has_failed(scheduler: Any, around: Any) -> None:
+    """Under the id that it was fired with; the error is APScheduler's."""
+    error = heard(scheduler, EVENT_JOB_ERROR)
+    id = id_of(scheduler.add_job(around(around_me)))
+    assert isinstance(error.result(BUSY).exception, LookupError)
+    eventually(lambda: (state := around_me.job.get(id)) is not None and state.is_failed, BUSY)
+    assert [state.attempt for state in around_me.job.list()] == [0 if around is failing_before else 1]
+
+
+def test_a_late_word_on_one_firing_leaves_the_next_alone(scheduler: Any) -> None:
+    """Of the same id: the first has failed by its own word, so nothing more is told of it."""
+    errors = heard(scheduler, EVENT_JOB_ERROR)
+    scheduler.add_job(refuse, args=[7, True])
+    errors.result(BUSY)
+    executed = heard(scheduler, EVENT_JOB_EXECUTED)
+    scheduler.add_job(refuse, args=[7, False])
+    executed.result(BUSY)
+    state = refuse.job.get(7)
+    assert state is not None
+    assert (state.status, state.error) == ("completed", None)
+
+
+@tracked(id="product")
+def refuse(product: int, fails: bool) -> None:
+    """Have an id of its own, and fail."""
+    if fails:
+        raise ValueError("boom")
 
 
 def test_without_a_next_time_there_is_no_next_id(job_progress_tracker: Tracker) -> None:

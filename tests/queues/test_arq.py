@@ -7,14 +7,16 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import AsyncIterator
-from datetime import timedelta
+from contextlib import suppress
+from datetime import UTC, datetime, timedelta
+from functools import wraps
 from pathlib import Path
 from typing import Any
 
 import pytest
 from arq import Retry, create_pool
 from arq.connections import ArqRedis, RedisSettings
-from arq.constants import retry_key_prefix
+from arq.constants import default_queue_name, in_progress_key_prefix, job_key_prefix, retry_key_prefix
 from arq.jobs import Job as ArqJob
 from arq.jobs import SerializationError
 from arq.worker import Worker, func
@@ -28,6 +30,14 @@ pytestmark = pytest.mark.environment("arq")
 
 Context = dict[Any, Any]
 tracker = Tracker("memory://")
+WEEK = timedelta(days=7)
+
+
+class Silent:
+    """What has no text."""
+
+    def __repr__(self) -> str:
+        raise ValueError("no text")
 
 
 @tracked(tracker=tracker, cancellable=True, store_result=True)
@@ -43,6 +53,8 @@ async def work(ctx: Context, how: str = "well") -> str:
             raise asyncio.CancelledError
         case "at once":
             raise Retry
+        case "in a week":
+            raise Retry(defer=WEEK)
         case "after an error":
             try:
                 raise ConnectionError("no answer")
@@ -54,6 +66,34 @@ async def work(ctx: Context, how: str = "well") -> str:
 @tracked(tracker=tracker, id="product")
 async def refresh(ctx: Context, product: int) -> None:
     """Have an id of its own."""
+
+
+@tracked(tracker=tracker)
+async def give(ctx: Context, what: str) -> object:
+    """Return something."""
+    match what:
+        case "cannot be pickled":
+            return lambda: None
+        case "has no text":
+            return Silent()
+    return what
+
+
+def asking(function: Any) -> Any:
+    """A decorator above `@tracked` that asks for another try once the function has returned."""
+
+    @wraps(function)
+    async def wrapper(ctx: Context, *args: Any) -> None:
+        await function(ctx, *args)
+        raise Retry
+
+    return wrapper
+
+
+@asking
+@tracked(tracker=tracker)
+async def asked(ctx: Context) -> None:
+    """Return, which is not the end."""
 
 
 async def call_both(ctx: Context) -> str:
@@ -80,7 +120,11 @@ async def redis(shared_valkey: ValkeyServer) -> AsyncIterator[ArqRedis]:
 
 async def run(redis: ArqRedis, **options: Any) -> Worker:
     """Have a worker do all that there is to do."""
-    names = {"functions": [work, refresh, call_both, cancel_other], "poll_delay": 0.01, "allow_abort_jobs": True}
+    names = {
+        "functions": [work, refresh, call_both, cancel_other, give, asked],
+        "poll_delay": 0.01,
+        "allow_abort_jobs": True,
+    }
     worker = Worker(**{**names, **options}, redis_pool=redis, burst=True, handle_signals=False)
     install(worker)
     await worker.async_run()
@@ -296,3 +340,103 @@ def test_a_worker_that_is_asked_to_stop_leaves_its_jobs_to_others(queue: Queue, 
     queue.go()
     done = queue.becomes("wait", id, lambda state: state.is_finished)
     assert (done.status, done.attempt) == ("completed", 2)
+
+
+@pytest.mark.parametrize("what", ["cannot be pickled", "has no text"])
+async def test_a_result_that_arq_cannot_store_has_failed(redis: ArqRedis, what: str) -> None:
+    """To arq it has; the function's run had completed until then."""
+    job = await enqueue_job(redis, give, what)
+    assert job is not None
+    await run(redis)
+    ended = await job.result_info()
+    assert ended is not None
+    assert not ended.success
+    failed = Job.of(give).get(job.job_id)
+    assert failed is not None
+    assert failed.is_failed
+    assert failed.error
+
+
+async def test_a_retry_that_is_asked_for_around_the_function_is_the_next_attempt(redis: ArqRedis) -> None:
+    """As long as there are tries left; then it has failed."""
+    job = await enqueue_job(redis, asked)
+    assert job is not None
+    await run(redis, max_tries=3)
+    failed = Job.of(asked).get(job.job_id)
+    assert failed is not None
+    assert (failed.status, failed.attempt, failed.error) == ("failed", 3, "Retry: <Retry defer 0.00s>")
+
+
+async def test_a_second_delivery_leaves_the_first_ones_result(redis: ArqRedis) -> None:
+    """It does not run; arq takes it from its queue all the same."""
+    job = await enqueue_job(redis, give, "one")
+    assert job is not None
+    message = await redis.get(job_key_prefix + job.job_id)
+    await run(redis)
+    await redis.set(job_key_prefix + job.job_id, message)
+    await redis.zadd(default_queue_name, {job.job_id: 1})
+    await run(redis)
+    assert await job.result(timeout=0) == "one"
+    assert await redis.zcard(default_queue_name) == 0
+    state = Job.of(give).get(job.job_id)
+    assert state is not None
+    assert (state.status, state.attempt) == ("completed", 1)
+
+
+async def test_what_expired_or_cannot_be_read_has_failed(redis: ArqRedis) -> None:
+    """arq does not say then which function it was for; its id does, unless that is made of arguments."""
+    expired = await enqueued(redis, "well", _defer_by=0.1, _expires=0.05)
+    unreadable = await enqueued(redis, "well", _defer_by=0.1)
+    nameless = await enqueue_job(redis, refresh, 8, _defer_by=0.1, _expires=0.05)
+    assert nameless is not None
+    await redis.set(job_key_prefix + unreadable.job_id, b"no pickle")
+    await run(redis)
+    assert (state_of(expired).status, state_of(expired).error) == ("failed", "JobExecutionFailed: job expired")
+    assert state_of(unreadable).error == "DeserializationError: unable to deserialize job"
+
+
+async def test_states_are_kept_until_they_are_due(redis: ArqRedis) -> None:
+    """A week from now, or at the end of a retry's pause."""
+    now = datetime.now(UTC)
+    jobs = [
+        await enqueued(redis, "well", _defer_by=WEEK),
+        await enqueued(redis, "well", _defer_by=WEEK.total_seconds()),
+        await enqueued(redis, "well", _defer_until=now + WEEK),
+        await enqueued(redis, "well", _defer_until=(now + WEEK).astimezone().replace(tzinfo=None)),
+        await enqueued(redis, "in a week"),
+    ]
+    await run(redis, max_burst_jobs=1)
+    for job in jobs:
+        state = state_of(job)
+        assert state.is_pending
+        assert state.due is not None
+        assert abs(state.due - now - WEEK) < timedelta(minutes=1)
+        assert state.lifetime > WEEK.total_seconds()
+
+
+async def test_who_is_cancelled_while_enqueuing_leaves_nothing_pending(redis: ArqRedis) -> None:
+    """At any moment of it: if arq has the job it runs, else it has failed, or nobody has heard of it."""
+    ids = [f"cancelled at {moment}" for moment in range(20)]
+    for moment, id in enumerate(ids):
+        enqueuing = asyncio.create_task(enqueue_job(redis, work, "well", _job_id=id))
+        await asyncio.sleep(moment * 0.0002)
+        enqueuing.cancel()
+        with suppress(asyncio.CancelledError):
+            await enqueuing
+    await run(redis)
+    states = [Job.of(work).get(id) for id in ids]
+    assert [state for state in states if state is not None and state.is_locked] == []
+
+
+def test_a_job_whose_last_try_has_died_has_failed(queue: Queue) -> None:
+    """Even if arq gives it up before its worker counts as dead; nobody has seen it go on."""
+    worker = queue.worker_of_its_own()
+    id = queue.send("wait", ...)
+    queue.sees("begun")
+    worker.kill()
+    driver: Any = queue.driver
+    driver.runner.run(driver.redis.set(retry_key_prefix + id, 5))
+    driver.runner.run(driver.redis.delete(in_progress_key_prefix + id))
+    queue.worker_of_its_own()
+    failed = queue.becomes("wait", id, lambda state: state.is_finished)
+    assert (failed.status, failed.error) == ("failed", "JobExecutionFailed: max 5 retries exceeded")

@@ -8,7 +8,8 @@ import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager, suppress
+from datetime import UTC, datetime, timedelta
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -29,6 +30,7 @@ pytestmark = pytest.mark.environment("main")
 
 ADDRESS = "QUEUE_TESTS_CELERY_TASKS"
 MODULE = "tests.queues.celery_tasks"
+DAY = 86400
 
 
 class Workers:
@@ -56,6 +58,16 @@ class Workers:
             # As long as the broker takes the dead worker for one that waits, it gives it the next message.
             with self._broker.client() as client:
                 eventually(lambda: not any("b" in one["flags"] for one in client.client_list()), BUSY)
+
+    @contextmanager
+    def refusing(self) -> Iterator[None]:
+        """Inside, the broker, which is the result backend too, takes nothing, as its memory is full."""
+        with self._broker.client() as client:
+            client.config_set("maxmemory", 1)
+            try:
+                yield
+            finally:
+                client.config_set("maxmemory", 0)
 
     def log(self) -> str:
         """What they have said."""
@@ -175,11 +187,12 @@ def test_automatic_retries_end(workers: Workers, becomes: Becomes) -> None:
 
 
 def test_a_task_that_has_itself_ignored(workers: Workers, becomes: Becomes) -> None:
-    """It is neither done nor failed, unless it says so before."""
+    """It has left on purpose, and so is done, unless it says otherwise: to us, or to Celery."""
     workers.have(*PREFORK)
-    task = tasks().ignore
-    becomes(task, task.delay(False).id, "cancelled")
+    task, say_failed = tasks().ignore, tasks().say_failed
+    assert becomes(task, task.delay(False).id, "completed").result is None
     assert becomes(task, task.delay(True).id, "completed").result == 7
+    assert becomes(say_failed, say_failed.delay().id, "failed").error == "ValueError: by hand"
 
 
 def test_what_fails_before_it_begins_has_failed(workers: Workers, becomes: Becomes) -> None:
@@ -375,19 +388,264 @@ def test_a_worker_is_lost_and_its_task_comes_again_by_itself(
     assert becomes(task, id, "completed").attempt == 2
 
 
-def test_a_task_that_comes_again_too_early_may_wait(workers: Workers, becomes: Becomes, folder: Folder) -> None:
-    """A broker that notices at once that the worker is gone is faster than the state; Celery can try again."""
-    workers.have(*PREFORK, fresh=True)
-    task = tasks().wait_patiently
+@pytest.mark.parametrize("name", ["leave_late", "leave_retried"])
+def test_a_task_that_ends_its_process_and_runs_again_has_not_failed(
+    workers: Workers, becomes: Becomes, folder: Folder, name: str
+) -> None:
+    """It waits in between, so that nobody takes it for finished."""
+    workers.have(*PREFORK)
+    task = getattr(tasks(), name)
+    with Seen() as seen:
+        id = task.delay(str(folder)).id
+        seen.follow(Job.of(task), id)
+        assert becomes(task, id, "completed").attempt == 2
+    assert "failed" not in seen.statuses
+
+
+def test_a_task_that_ends_its_process_for_good_has_failed(workers: Workers, becomes: Becomes, folder: Folder) -> None:
+    """And is not said to wait in between."""
+    workers.have(*PREFORK)
+    task = tasks().leave_for_good
+    with Seen() as seen:
+        result = task.delay(str(folder))
+        seen.follow(Job.of(task), result.id)
+        eventually(lambda: result.state == "FAILURE", BUSY)
+        failed = becomes(task, result.id, "failed")
+    assert "SystemExit" in (failed.error or "")
+    assert seen.statuses.count("pending") <= 1
+
+
+def test_a_task_that_runs_again_after_its_time_limit_has_not_failed(
+    workers: Workers, becomes: Becomes, folder: Folder
+) -> None:
+    """`acks_on_timeout=False`: the message goes back to the broker."""
+    workers.have(*PREFORK)
+    task = tasks().hang_once
+    with Seen() as seen:
+        id = task.delay(str(folder)).id
+        seen.follow(Job.of(task), id)
+        assert becomes(task, id, "completed").attempt == 2
+    assert "failed" not in seen.statuses
+
+
+# Delivered twice.
+
+
+def test_a_second_delivery_has_no_effect_of_its_own(workers: Workers, becomes: Becomes, folder: Folder) -> None:
+    """Callbacks and chain go on once, and the result is that of the first."""
+    worker = workers.have(*PREFORK)
+    wait, note = tasks().wait_late, tasks().note
+    result: Any = chain(wait.si(str(folder)).set(link=note.si(str(folder))), note.si(str(folder))).delay()
+    folder.sees("begun")
+    restore(result.parent.id)
+    eventually(lambda: "another delivery of the same task" in workers.log(), BUSY)
+    folder.go()
+    assert becomes(wait, result.parent.id, "completed").attempt == 1
+    eventually(lambda: f"Task wait_late[{result.parent.id}] ignored" in workers.log(), BUSY)
+    assert result.parent.get(timeout=BUSY) == "went on"
+    result.get(timeout=BUSY)
+    worker.stop(BUSY)
+    workers.end()
+    assert (folder.place / "notes").read_text() == "xx"
+
+
+def test_a_result_that_was_lost_with_its_worker_is_made_again(
+    workers: Workers, becomes: Becomes, folder: Folder
+) -> None:
+    """Who waits for it would wait for ever, and what follows would never come, so the task is not taken for done."""
+    workers.have(*PREFORK)
+    task, add = tasks().killed_before_its_result, tasks().add
+    result: Any = chain(task.si(str(folder)), add.si(1, 2)).delay()
+    assert becomes(add, result.id, "completed").result == 3
+    assert result.parent.get(timeout=BUSY) == "done"
+    assert becomes(task, result.parent.id, "completed").attempt == 2
+
+
+# What goes on as another task.
+
+
+@pytest.mark.parametrize("throw", [True, False])
+def test_a_retry_that_is_there_before_the_first_has_left(
+    workers: Workers, becomes: Becomes, folder: Folder, throw: bool
+) -> None:
+    """It waits until then, and is the second attempt; even if the first returns."""
+    workers.have(*PREFORK)
+    task = tasks().again_at_once
+    with Seen() as seen:
+        id = task.delay(str(folder), throw).id
+        seen.follow(Job.of(task), id)
+        done = becomes(task, id, "completed")
+    assert (done.attempt, done.error) == (2, None)
+    assert seen.statuses.count("completed") == 1
+    assert not {"failed", "cancelled"} & set(seen.statuses)
+
+
+def test_a_task_that_replaces_itself_goes_on(workers: Workers, becomes: Becomes) -> None:
+    """As one life, which waits without an error between its pages; where each page has an id, it is done by itself."""
+    workers.have(*PREFORK)
+    task, named = tasks().next_page, tasks().named_page
+    with Seen() as seen:
+        id = task.delay(1).id
+        seen.follow(Job.of(task), id)
+        done = becomes(task, id, "completed")
+    assert (done.attempt, done.result) == (3, 3)
+    assert seen.statuses.count("completed") == 1
+    assert seen.errors == {None}
+    assert not {"failed", "cancelled"} & set(seen.statuses)
+    named.delay(1)
+    assert becomes(named, "1", "completed").attempt == 1
+    assert becomes(named, "2", "completed").result == 2
+
+
+@pytest.mark.parametrize("to", ["one", "chain", "group"])
+def test_a_task_that_is_replaced_is_done(workers: Workers, becomes: Becomes, to: str) -> None:
+    """Its own part is; what takes its place has states of its own, and what follows comes."""
+    workers.have(*PREFORK)
+    task, add, add_up = tasks().hand_over, tasks().add, tasks().add_up
+    result: Any = chain(task.s(to), (add_up if to == "group" else add).s(*(() if to == "group" else (10,)))).delay()
+    assert result.get(timeout=BUSY) == {"one": 13, "chain": 17, "group": 13}[to]
+    becomes(task, result.parent.id, "completed")
+    becomes(add_up if to == "group" else add, result.id, "completed")
+    if to != "group":
+        assert becomes(add, result.parent.id, "completed").result == result.get() - 10
+
+
+# After the function.
+
+
+@pytest.mark.parametrize(("name", "error"), [("no_json", "EncodeError"), ("fails_in_its_class", "LookupError")])
+def test_what_fails_once_the_function_has_returned_has_failed(
+    workers: Workers, becomes: Becomes, name: str, error: str
+) -> None:
+    """A result that the serializer does not take, or the class of the task."""
+    workers.have(*PREFORK)
+    task = getattr(tasks(), name)
+    result = task.delay()
+    eventually(lambda: result.state == "FAILURE", BUSY)
+    assert str(becomes(task, result.id, "failed").error).startswith(error)
+
+
+def test_a_result_that_the_backend_refuses(workers: Workers, becomes: Becomes, folder: Folder) -> None:
+    """As its memory is full: to Celery the task has not succeeded, and so it has not here."""
+    workers.have("--pool", "solo")
+    task = tasks().wait
     id = task.delay(str(folder)).id
     folder.sees("begun")
-    workers.have(*PREFORK, fresh=True)
-    (folder.place / "begun").unlink()
-    restore(id)
+    with workers.refusing():
+        folder.go()
+        becomes(task, id, "failed")
+
+
+# What follows.
+
+
+def waits(task: Any, id: str) -> bool:
+    """Is it pending?"""
+    state = Job.of(task).get(id)
+    return state is not None and state.is_pending
+
+
+def test_what_follows_in_a_chord_or_by_a_link_ends_with_the_reason(
+    workers: Workers, becomes: Becomes, folder: Folder
+) -> None:
+    """They are pending from the start, and so is what follows them."""
+    workers.end()
+    forbidden, add, add_up = tasks().forbidden, tasks().add, tasks().add_up
+    linked, body = (
+        add.si(1, 2).set(task_id=f"linked {folder.place.name}"),
+        add_up.s().set(task_id=f"body {folder.place.name}"),
+    )
+    last: Any = chord([add.si(1, 2), forbidden.si().set(link=linked)], chain(body, add.si(3, 4))).delay()
+    waiting = [(add_up, body.id), (add, last.id), (add, linked.id)]
+    assert all(waits(task, id) for task, id in waiting)
+    workers.have(*PREFORK)
+    for task, id in waiting:
+        ended = becomes(task, id, "cancelled")
+        assert ended.error == f"not run: {forbidden.name}, before it, has failed"
+
+
+@pytest.mark.parametrize("how", ["revoked", "expired", "lost"])
+def test_what_follows_a_task_that_the_worker_has_dropped(
+    workers: Workers, becomes: Becomes, folder: Folder, how: str
+) -> None:
+    """Whoever says so, its followers are told of."""
+    workers.have(*PREFORK)
+    wait, add = tasks().wait, tasks().add
+    past = datetime.now(UTC) - timedelta(hours=1)
+    options: dict[str, dict[str, Any]] = {"revoked": {"countdown": 1.0}, "expired": {"expires": past}}
+    last: Any = chain(wait.si(str(folder)).set(**options.get(how, {})), add.si(1, 2)).delay()
+    if how == "revoked":
+        tasks().app.control.revoke(last.parent.id, reply=True, timeout=1.0)
+    elif how == "lost":
+        folder.kill(signal.SIGKILL)
+    assert str(becomes(add, last.id, "cancelled").error).startswith("not run: wait, before it, ")
+
+
+def test_what_follows_and_was_cancelled_is_not_wanted_anew(workers: Workers, becomes: Becomes, folder: Folder) -> None:
+    """That it is sent when its time has come changes nothing."""
+    workers.have(*PREFORK)
+    wait, add = tasks().wait, tasks().add
+    last: Any = chain(wait.si(str(folder)), add.si(1, 2)).delay()
     folder.sees("begun")
-    assert becomes(task, id, "processing").attempt == 2
+    Job.of(add).cancel(last.id)
     folder.go()
-    becomes(task, id, "completed")
+    with pytest.raises(TaskRevokedError):
+        last.get(timeout=BUSY)
+    becomes(add, last.id, "cancelled")
+
+
+def test_what_was_sent_already_comes_though_the_task_has_failed(workers: Workers, becomes: Becomes) -> None:
+    """The result is stored after the next link was sent."""
+    workers.have(*PREFORK)
+    no_json, add = tasks().no_json, tasks().add
+    last: Any = chain(no_json.si(), add.si(1, 2)).delay()
+    becomes(no_json, last.parent.id, "failed")
+    assert becomes(add, last.id, "completed").result == 3
+
+
+def test_a_chain_that_the_broker_refuses_is_taken_back(workers: Workers, becomes: Becomes, folder: Folder) -> None:
+    """All of it; and what a worker cannot send either."""
+    workers.end()
+    wait, add = tasks().wait, tasks().add
+    links = [
+        link.set(task_id=f"{number} {folder.place.name}") for number, link in enumerate([wait.si(""), add.si(1, 2)])
+    ]
+    with workers.refusing(), pytest.raises(Exception, match="maxmemory"):
+        chain(*links).apply_async()
+    assert str(becomes(wait, links[0].id, "failed").error).startswith("OperationalError")
+    becomes(add, links[1].id, "cancelled")
+
+
+def test_each_call_of_map_and_chunks_is_an_execution(workers: Workers, becomes: Becomes) -> None:
+    """With an id of its own, as the task that does them is another."""
+    workers.have(*PREFORK)
+    add = tasks().add
+    before = {state.id for state in Job.of(add).list(limit=100)}
+    results = [add.starmap([(100, 1), (100, 2)]).delay(), *add.chunks([(100, 3), (100, 4)], 2).apply_async()]
+    assert [result.get(timeout=BUSY) for result in results] == [[101, 102], [103, 104]]
+    new = [state for state in Job.of(add).list(limit=100) if state.id not in before]
+    assert sorted(state.result for state in new if state.is_completed) == [101, 102, 103, 104]
+    assert not {state.id for state in new} & {result.id for result in results}
+
+
+def test_how_long_a_state_is_kept(workers: Workers, becomes: Becomes, folder: Folder) -> None:
+    """Until the task is due, by an eta, and so is what follows it; and until a retry is."""
+    workers.end()
+    wait, add, ask_again = tasks().wait, tasks().add, tasks().ask_again
+    now = datetime.now(UTC)
+    last: Any = chain(wait.si(str(folder)), add.si(1, 2)).apply_async(countdown=3 * DAY)
+    later: Any = wait.apply_async((str(folder),), eta=(now + timedelta(days=5)).replace(tzinfo=None))
+    for task, id, days in ((wait, last.parent.id, 3), (add, last.id, 3), (wait, later.id, 5)):
+        due = becomes(task, id, "pending").due
+        assert due is not None
+        assert abs(due - now - timedelta(days=days)) < timedelta(minutes=1)
+    workers.have(*PREFORK)
+    retried = ask_again.apply_async((True,), kwargs={"countdown": 2 * DAY})
+    due = becomes(ask_again, retried.id, "pending", lambda state: state.error).due
+    assert due is not None
+    assert due - now > timedelta(days=1.9)
+    tasks().app.control.purge()
+    workers.end()
 
 
 def test_a_cold_shutdown_keeps_what_comes_again_and_ends_what_does_not(
@@ -467,12 +725,35 @@ def test_a_producer_that_knows_only_the_name(workers: Workers, becomes: Becomes)
 
 
 def test_untracked_tasks_are_left_alone(workers: Workers, becomes: Becomes) -> None:
-    """They have no state; a tracked function that one calls is a run under its id."""
+    """They have no state; a tracked function that one calls is a run with an id of its own."""
     workers.have(*PREFORK)
-    untracked = tasks().untracked
+    untracked, add = tasks().untracked, Job.of(tasks().add)
+    before = {state.id for state in add.list(limit=100)}
     result = untracked.delay()
     assert result.get(timeout=BUSY) == "done"
-    assert becomes(tasks().add, result.id, "completed").result == 3
+    [inner] = [state for state in add.list(limit=100) if state.id not in before]
+    assert (inner.status, inner.result) == ("completed", 3)
+    assert inner.id != result.id
+
+
+def test_what_fails_where_it_is_applied_has_a_state(workers: Workers, becomes: Becomes) -> None:
+    """Also if it fails before its function, and if the error is raised here."""
+    workers.end()
+    forbidden = tasks().forbidden
+    for throw in (False, True):
+        id = f"applied {throw}"
+        with suppress(PermissionError):
+            forbidden.apply(task_id=id, throw=throw)
+        failed = becomes(forbidden, id, "failed")
+        assert (failed.attempt, failed.error) == (0, "PermissionError: not today")
+
+
+def test_a_task_that_replaces_itself_where_it_is_applied(workers: Workers, becomes: Becomes) -> None:
+    """It is called within itself, and so does not wait for itself."""
+    workers.end()
+    next_page = tasks().next_page
+    result = next_page.apply((1,))
+    becomes(next_page, result.id, "completed")
 
 
 def test_tasks_that_are_applied_here(workers: Workers, becomes: Becomes, folder: Folder) -> None:

@@ -183,6 +183,32 @@ def test_a_second_delivery_waits_and_is_dropped(caplog: pytest.LogCaptureFixture
         load.job._start("p").__enter__()
 
 
+def test_a_second_delivery_that_the_queue_has_done_with_takes_up_nothing(caplog: pytest.LogCaptureFixture) -> None:
+    """It waits in a thread, which the queue cannot stop when its time is over; what it waits for is left alone."""
+    second = QueueTask(id="one", function=load)
+
+    waiting: list[tuple[Thread, list[Any]]] = []
+
+    def wait() -> None:
+        with queue_task(second):
+            load("p")
+
+    with (
+        queue_task(QueueTask(id="one", will_retry=lambda _: True)),
+        pytest.raises(ConnectionError),
+        load.job.start("p"),
+    ):
+        waiting.append(in_thread(wait))
+        eventually(lambda: waits_already(caplog))
+        end(second, error=TimeoutError("1 s"))
+        assert seen().is_processing
+        raise ConnectionError
+    [(thread, outcome)] = waiting
+    thread.join()
+    assert [type(error) for error in outcome] == [JobAlreadyProcessing]
+    assert (calls, seen().status, seen().attempt) == ([], "pending", 1)
+
+
 def test_a_second_delivery_takes_up_a_retry(caplog: pytest.LogCaptureFixture) -> None:
     """A successor that was sent before the first run had left, as by a retry without a pause."""
     second: list[tuple[Thread, list[Any]]] = []
@@ -291,6 +317,14 @@ def test_an_error_within_an_untracked_task_that_is_tried_again_waits_with_it() -
     assert (seen().status, seen().attempt) == ("completed", 2)
 
 
+@pytest.mark.parametrize("goes_on", [False, True])
+def test_what_a_queue_takes_for_no_error_is_none(goes_on: bool) -> None:
+    """An exception with which a task leaves, as it was replaced: it is completed, or waits for its next part."""
+    with pytest.raises(StopIteration):
+        deliver("one", StopIteration(), will_retry=lambda _: goes_on, shown_error=lambda _: None)
+    assert (seen().status, seen().error) == ("pending" if goes_on else "completed", None)
+
+
 def end(task: QueueTask, **word: Any) -> None:
     """The queue's last word on a delivery."""
     ended(load, "one", ("p",), delivery=task.delivery, **word)
@@ -322,6 +356,32 @@ def test_what_is_tried_again_after_the_function_waits() -> None:
     assert (seen().status, seen().error, seen().attempt) == ("pending", "ValueError: no commit", 1)
     assert deliver("one") == 2
     assert seen().attempt == 2
+
+
+@pytest.mark.parametrize("will_retry", [False, True])
+def test_what_goes_on_after_the_queue_s_time_limit_has_failed_or_waits(will_retry: bool) -> None:
+    """A thread cannot be stopped: its run is superseded, so it stops at a checkpoint and changes nothing any more."""
+    task = begin()
+    with queue_task(task), load.job.start("p") as progress:
+        end(task, error=TimeoutError("1 s"), will_retry=will_retry)
+        assert seen().status == ("pending" if will_retry else "failed")
+        progress.update(0.5).flush()
+        assert progress.cancel_requested
+    assert (seen().status, seen().error) == ("pending" if will_retry else "failed", "TimeoutError: 1 s")
+
+
+@pytest.mark.parametrize("is_over", [False, True])
+def test_a_retry_that_has_begun_already_is_left_alone(is_over: bool) -> None:
+    """What failed before or after its function was sent again before the queue could say so: that run lives."""
+    first = begin()
+    if is_over:
+        with queue_task(first), pytest.raises(ValueError, match="x"):
+            load("p", ValueError("x"))
+    with queue_task(begin()), load.job.start("p") as progress:
+        end(first, error=ConnectionError("no answer"), will_retry=True)
+        assert seen().is_processing
+        progress.update(0.5).flush()
+    assert seen().is_completed
 
 
 @pytest.mark.parametrize("will_retry", [False, True])

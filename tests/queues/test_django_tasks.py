@@ -5,9 +5,11 @@ from __future__ import annotations
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import nullcontext
 from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from uuid import uuid4
 
 import pytest
 from django.db import transaction
@@ -106,6 +108,111 @@ def test_a_task_that_is_cancelled_before_it_is_due_never_runs(queue: Tasks) -> N
     assert state is not None
     assert state.is_cancelled
     assert not queue.has("begun")
+
+
+@pytest.mark.parametrize("part", [False, True])
+def test_a_task_whose_transaction_is_rolled_back_has_failed(queue: Tasks, part: bool) -> None:
+    """The whole of it, or the part in which the task was enqueued; one that is committed is not affected."""
+    queue.stop_working()
+    task = queue.driver.task("add")
+    ids = []
+    with pytest.raises(LookupError) if not part else nullcontext(), transaction.atomic():
+        if part:
+            kept = task.enqueue(3, 4).id
+        with pytest.raises(LookupError) if part else nullcontext(), transaction.atomic():
+            ids.append(task.enqueue(1, 2).id)
+            raise LookupError
+    [id] = ids
+    failed = queue.becomes("add", id, lambda state: state.is_finished)
+    assert (failed.status, failed.error) == ("failed", "its transaction was rolled back")
+    if part:
+        waiting = queue.state("add", kept)
+        assert waiting is not None
+        assert waiting.is_pending
+        queue.work()
+        assert ends(queue, task, kept).is_completed
+
+
+def test_what_is_due_later_is_kept_until_then(queue: Tasks) -> None:
+    """Its state as well."""
+    task = queue.driver.task("add")
+    queue.stop_working()
+    id = task.using(run_after=timezone.now() + timedelta(days=3)).enqueue(1, 2).id
+    state = Job.of(task).get(id)
+    assert state is not None
+    assert state.due is not None
+    assert state.due - timezone.now() > timedelta(days=2)
+
+
+def test_a_result_that_django_cannot_store_fails_the_task(queue: Tasks) -> None:
+    """The function has returned; Django says that the task has failed, and so does the state."""
+    from tests.queues.drivers.django_jobs import unstorable
+
+    queue.work()
+    id = unstorable.enqueue().id
+    assert queue.outcome(id) == "failed"
+    failed = queue_becomes(queue, unstorable, id)
+    assert (failed.error or "").startswith("TypeError: ")
+    assert failed.attempt == 1
+
+
+def queue_becomes(queue: Tasks, task: Any, id: str) -> JobState:
+    """Wait until a task has failed."""
+    with queue.explained():
+        eventually(lambda: (state := Job.of(task).get(id)) is not None and state.is_failed, BUSY)
+    state = Job.of(task).get(id)
+    assert state is not None
+    return state
+
+
+def test_a_second_delivery_leaves_the_result_as_it_was(queue: Tasks) -> None:
+    """It is not called again, and the result is one that only Django has."""
+    from tests.queues.drivers.django_jobs import answer
+
+    queue.work()
+    id = answer.enqueue().id
+    assert queue.outcome(id) == "done"
+    ends(queue, answer, id)
+    queue.driver.send_again(id, "answer")
+    after = queue.send("add", 1, 1)
+    queue.becomes("add", after, lambda state: state.is_completed)
+    assert queue.outcome(id) == "done"
+    assert answer.get_result(id).return_value == 42
+    assert ends(queue, answer, id).attempt == 1
+
+
+async def test_what_a_coroutine_cannot_enqueue_has_failed(queue: Tasks) -> None:
+    """What was locked for it is free again."""
+    task = queue.driver.task("named")
+    name = queue.folder.name
+    Job.of(task).lock(name)
+    with pytest.raises(TypeError):
+        await task.aenqueue(name, by=uuid4())  # which is no JSON
+    state = await Job.of(task).aget(name)
+    assert state is not None
+    assert state.is_failed
+
+
+@pytest.mark.parametrize("name", ["fails_before", "fails_after"])
+def test_the_immediate_backend_tells_what_fails_around_the_function(queue: Tasks, name: str) -> None:
+    """As any other does."""
+    task = queue.driver.task(name)
+    id = task.using(backend="immediate").enqueue(str(queue.folder)).id
+    state = Job.of(task).get(id)
+    assert state is not None
+    assert state.is_failed
+    assert "LookupError" in (state.error or "")
+
+
+def test_a_task_within_a_task_leaves_that_as_it_was(queue: Tasks) -> None:
+    """The outer one fails after its function; the inner one is done."""
+    from tests.queues.drivers.django_jobs import answer, run_another
+
+    run_another.using(backend="immediate").enqueue(queue.folder.name)
+    state = Job.of(run_another).get(queue.folder.name)
+    assert state is not None
+    assert state.is_failed
+    assert Job.of(answer).list(limit=1)[0].is_completed
 
 
 def test_the_task_of_a_killed_worker_is_stalled_for_ever(queue: Tasks) -> None:

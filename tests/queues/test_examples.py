@@ -94,4 +94,4 @@ def test_the_page_works_as_pasted(
         )
         said = (folder / "worker.log").read_text(errors="replace")[-3000:] if worker else ""
     assert ran.returncode == 0, f"{ran.stdout}\n{ran.stderr}\n{said}"
-    assert ran.stdout.splitlines()[-1].startswith("completed: "), ran.stdout
+    assert ran.stdout.splitlines()[-1].startswith("completed: "), f"{ran.stdout}\n{said}"

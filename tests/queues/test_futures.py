@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import CancelledError, Future, ProcessPoolExecutor, ThreadPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from contextvars import ContextVar
+from functools import wraps
 from pathlib import Path
 from threading import Event
 from types import ModuleType
@@ -19,6 +20,7 @@ import pytest
 from job_progress import Job, JobAlreadyProcessing, JobState, Tracker, current_progress, tracked
 from job_progress.queues.futures import create_task, id_of, submit
 from tests.observed_store import ObservedStore
+from tests.queues.around import afailing_after, afailing_before, failing_after, failing_before
 from tests.servers.valkey import ValkeyServer
 from tests.waiting import eventually
 
@@ -117,10 +119,8 @@ def state_of(future: Future[Any] | asyncio.Task[Any]) -> JobState:
 def ends(future: Future[Any], status: str) -> JobState:
     """Wait until the state has ended, which for some is told only after the future is done."""
     wait([future], BUSY)
-    eventually(lambda: state_of(future).is_finished, BUSY)
-    state = state_of(future)
-    assert state.status == status
-    return state
+    eventually(lambda: state_of(future).status == status, BUSY)
+    return state_of(future)
 
 
 # Threads.
@@ -253,6 +253,57 @@ def test_what_is_not_for_it_is_refused(threads: ThreadPoolExecutor) -> None:
         submit(threads, acount, 1)
 
 
+@tracked
+def silently() -> None:
+    """Report nothing."""
+
+
+@tracked
+async def asilently() -> None:
+    """Report nothing."""
+
+
+def after(future: Future[Any] | asyncio.Task[Any]) -> JobState:
+    """The state once it has failed."""
+    eventually(lambda: (state := Job.of(future).get(id_of(future))) is not None and state.is_failed, BUSY)
+    return state_of(future)
+
+
+@pytest.mark.parametrize("around", [failing_before, failing_after])
+def test_what_fails_around_the_function_has_failed(threads: ThreadPoolExecutor, around: Any) -> None:
+    """As the future has."""
+    future = submit(threads, around(silently))
+    with pytest.raises(LookupError):
+        future.result(BUSY)
+    assert "LookupError" in (after(future).error or "")
+
+
+@pytest.mark.parametrize("around", [afailing_before, afailing_after])
+async def test_what_fails_around_a_coroutine_has_failed(job_progress_tracker: Tracker, around: Any) -> None:
+    """As the task has, though there was no state before."""
+    task: asyncio.Task[Any] = create_task(around(asilently))
+    with pytest.raises(LookupError):
+        await task
+    await aeventually(lambda: bool(asilently.job.list("failed")))
+    state = state_of(task)
+    assert (state.attempt, "LookupError" in (state.error or "")) == (0 if around is afailing_before else 1, True)
+
+
+async def test_a_task_that_is_cancelled_before_its_function_is_cancelled(job_progress_tracker: Tracker) -> None:
+    """In what wraps it: it had begun, but its function never does."""
+
+    @wraps(asilently)
+    async def waits() -> None:
+        await asyncio.sleep(BUSY)
+        await asilently()
+
+    task = create_task(waits)
+    await asyncio.sleep(0)
+    task.cancel()
+    await asyncio.wait([task])
+    await aeventually(lambda: bool(asilently.job.list("cancelled")))
+
+
 # Processes.
 
 
@@ -276,12 +327,12 @@ def test_what_cannot_be_sent_to_a_process_has_failed(processes: ProcessPoolExecu
     assert "pickle" in (ends(future, "failed").error or "")
 
 
-def test_what_cannot_be_sent_back_has_completed(processes: ProcessPoolExecutor, future_jobs: ModuleType) -> None:
-    """The function did what it should; that the result is lost is the future's error alone."""
+def test_what_cannot_be_sent_back_has_failed(processes: ProcessPoolExecutor, future_jobs: ModuleType) -> None:
+    """The function did what it should, but nobody gets its result: the state says what the future does."""
     future = submit(processes, future_jobs.locked)
     with pytest.raises(TypeError, match="pickle"):
         future.result(BUSY)
-    ends(future, "completed")
+    assert "pickle" in (ends(future, "failed").error or "")
 
 
 def test_a_second_call_of_an_id_that_runs_leaves_it_alone(future_jobs: ModuleType, tmp_path: Path) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from functools import wraps
 from itertools import groupby
 from pathlib import Path
@@ -242,12 +242,57 @@ def test_a_scheduled_task_that_was_cancelled_never_runs(queue: Dispatch) -> None
     assert not queue.has("begun")
 
 
-def test_the_next_of_a_pipeline_is_pending_once_it_has_its_arguments(queue: Dispatch) -> None:
-    """Each is an execution of its own."""
-    queue.work()
+def test_each_of_a_pipeline_is_an_execution_of_its_own(queue: Dispatch) -> None:
+    """Pending from the start, and it runs once it has its arguments."""
+    queue.stop_working()
     first, second = queue.huey.enqueue(queue.tasks["add"].s(1, 2).then(queue.tasks["add"], 10))
+    waiting = queue.state("add", second.id)
+    assert waiting is not None
+    assert waiting.is_pending
+    queue.work()
     assert queue.ends("add", first.id).result == 3
     assert queue.ends("add", second.id).result == 13
+
+
+@pytest.mark.parametrize("kind", ["thread", "process", "greenlet"])
+def test_a_result_that_huey_cannot_store_has_failed(queue: Dispatch) -> None:
+    """Huey has nothing of it, and does not go on with what follows."""
+    queue.work()
+    task = queue.tasks["unstorable"].s()
+    task.then(queue.tasks["silent"])
+    queue.huey.enqueue(task)
+    failed = queue.becomes("unstorable", task.id, lambda state: state.is_failed)
+    assert "pickle" in (failed.error or "")
+    following = queue.ends("silent", task.on_complete.id)
+    reason = f"not run: {queue.job('unstorable').name}, before it, has failed"
+    assert (following.status, following.error) == ("cancelled", reason)
+    assert queue.outcome(queue.dispatch("add", 1, 1)) == "done"
+
+
+def test_a_result_or_a_retry_that_the_broker_refuses_has_failed(queue: Dispatch) -> None:
+    """Huey says so in its log, and does not come back to them: nothing waits for an attempt that does not come."""
+    worker = queue.worker_of_its_own()
+    ids = [(task, queue.dispatch(task, ..., retries=1, retry_delay=1)) for task in ("stubborn", "late")]
+    for task, id in ids:
+        queue.becomes(task, id, lambda state: state.is_processing)
+    with queue.driver.refusing():
+        queue.go()
+        states = [queue.becomes(task, id, lambda state: state.is_failed) for task, id in ids]
+        with queue.explained():
+            eventually(lambda: worker.log().count("Unhandled error during execution") == 2, BUSY)
+    assert ["used memory" in (state.error or "") for state in states] == [True, True]
+
+
+def test_in_threads_there_is_no_time_limit(queue: Dispatch) -> None:
+    """The task goes on, and is completed in the end, to Huey as well."""
+    queue.work()
+    id = queue.dispatch("stubborn", ..., timeout=0.1)
+    queue.sees("begun")
+    late = datetime.now(UTC) + timedelta(seconds=0.3)
+    eventually(lambda: datetime.now(UTC) > late)
+    queue.go()
+    assert queue.ends("stubborn", id).is_completed
+    assert queue.outcome(id) == "done"
 
 
 def test_many_at_once_are_told_apart(queue: Dispatch) -> None:
@@ -397,10 +442,11 @@ def test_what_a_decorator_raises_is_told(immediate: Immediate) -> None:
 def test_what_is_due_is_not_enqueued_anew(immediate: Immediate) -> None:
     """It was pending all the time, or was cancelled meanwhile."""
     job = Job.of(immediate.task)
-    assert immediate.history(delay=0.01) == ["pending"]
+    assert immediate.history(delay=60) == ["pending"]
     [waiting] = job.list()
     job.cancel(waiting.id)
-    [due] = eventually(immediate.huey.read_schedule)
+    [due] = immediate.huey.read_schedule(datetime.now(UTC).replace(tzinfo=None) + timedelta(seconds=60))
+    due.eta = None  # as if that time had passed
     immediate.huey.enqueue(due)
     assert [state.status for state in job.list()] == ["cancelled"]
 
@@ -415,3 +461,218 @@ def test_what_was_cancelled_before_it_begins_is_canceled(immediate: Immediate) -
     state = job.get("7")
     assert state is not None
     assert (state.status, seen) == ("cancelled", [SIGNAL_CANCELED])
+
+
+class Waiting:
+    """An instance whose tasks wait until the test has them run, in its own process.
+
+    Attributes:
+        calls: The arguments of each.
+        raises: What the job raises.
+        returns: What it returns, instead of the number of its arguments.
+    """
+
+    def __init__(self) -> None:
+        self.huey = MemoryHuey(store_none=True)
+        install(self.huey)
+        self.tracker = Tracker("memory://")
+        self.calls: list[tuple[object, ...]] = []
+        self.raises: BaseException | None = None
+        self.returns: object = None
+
+        @tracked(name="step", tracker=self.tracker, cancellable=True)
+        def step(*args: object) -> object:
+            self.calls.append(args)
+            if self.raises is not None:
+                raise self.raises
+            return self.returns or len(args)
+
+        @tracked(name="callback", tracker=self.tracker)
+        def callback(results: list[object]) -> None:
+            self.calls.append(("callback", *results))
+
+        @tracked(name="of arguments", tracker=self.tracker, id="number")
+        def of_arguments(number: int) -> None:
+            self.calls.append(("of arguments", number))
+
+        self.step, self.callback, self.of_arguments = (
+            self.huey.task()(function) for function in (step, callback, of_arguments)
+        )
+
+    def found(self, task: Any, job: str = "step") -> JobState:
+        """The state of a task of *job*."""
+        state = self.tracker.get(job, task.id)
+        assert state is not None
+        return state
+
+    def work(self) -> None:
+        """Run all that waits, as a worker does."""
+        while (task := self.huey.dequeue()) is not None:
+            try:
+                self.huey.execute(task)
+            except Exception:
+                continue  # a worker logs it, and goes on
+
+
+@pytest.fixture
+def waiting() -> Iterator[Waiting]:
+    """With a store of its own."""
+    waiting = Waiting()
+    yield waiting
+    waiting.tracker.close()
+
+
+PIPELINE_ENDS: list[tuple[str, str]] = [
+    ("fails", "has failed"),
+    ("expires", "has failed"),
+    ("is cancelled", "was cancelled"),
+    ("is revoked", "was cancelled"),
+    ("cancels itself", "was cancelled"),
+    ("is interrupted", "has failed"),
+    ("leaves", "has failed"),
+]
+
+
+@pytest.mark.parametrize(("how", "why"), PIPELINE_ENDS)
+def test_what_follows_ends_with_the_reason(waiting: Waiting, how: str, why: str) -> None:
+    """All of the rest of the pipeline, whatever has become of its first task."""
+    first, second, third = (waiting.step.s(number) for number in range(3))
+    if how == "expires":
+        first.expires = datetime(2000, 1, 1)  # noqa: DTZ001 - Huey's own way
+    waiting.huey.enqueue(first.then(second).then(third))
+    assert [waiting.found(task).status for task in (first, second, third)] == ["pending"] * 3
+    match how:
+        case "fails":
+            waiting.raises = ValueError()
+        case "is cancelled":
+            Job.of(waiting.step).cancel(first.id)
+        case "is revoked":
+            waiting.huey.revoke(first)
+        case "cancels itself":
+            waiting.raises = CancelExecution(retry=False)
+        case "is interrupted":
+            waiting.raises = KeyboardInterrupt()
+        case "leaves":
+            waiting.raises = SystemExit()
+    try:
+        waiting.work()
+    except SystemExit:
+        assert how == "leaves"
+    ends = [(waiting.found(task).status, waiting.found(task).error) for task in (second, third)]
+    assert ends == [("cancelled", f"not run: step, before it, {why}")] * 2
+
+
+def test_what_follows_waits_while_the_first_is_tried_again(waiting: Waiting) -> None:
+    """It ends once that has failed for good."""
+    first, second = waiting.step.s(1, retries=1), waiting.step.s(2)
+    waiting.huey.enqueue(first.then(second))
+    waiting.raises = ValueError()
+    waiting.huey.execute(waiting.huey.dequeue())
+    assert waiting.found(first).is_pending
+    assert waiting.found(second).is_pending
+    waiting.work()
+    assert waiting.found(second).is_cancelled
+
+
+def test_what_follows_and_was_cancelled_never_runs(waiting: Waiting) -> None:
+    """That Huey enqueues it once its turn has come does not bring it back; the first one runs."""
+    first, second = waiting.step.s(1), waiting.step.s(2)
+    waiting.huey.enqueue(first.then(second))
+    assert Job.of(waiting.step).cancel(second.id).is_cancelled
+    waiting.work()
+    assert waiting.calls == [(1,)]
+    assert (waiting.found(second).status, waiting.found(second).error) == ("cancelled", None)
+
+
+def test_a_pipeline_that_is_rescheduled_goes_on(waiting: Waiting) -> None:
+    """Huey revokes its first task and enqueues it anew, with the same ones behind: these come after all."""
+    first, second = waiting.step.s(1), waiting.step.s(2)
+    results: Any = waiting.huey.enqueue(first.then(second))
+    again, _ = next(iter(results)).reschedule()
+    waiting.work()
+    assert waiting.found(first).is_cancelled
+    assert waiting.found(again).is_completed
+    assert waiting.found(second).is_completed
+    assert waiting.calls == [(1,), (2, 1)]
+
+
+def test_an_id_of_arguments_is_known_once_these_are(waiting: Waiting) -> None:
+    """What follows has none before; it breaks no hook, and logs nothing."""
+    first, second = waiting.step.s("one", "two"), waiting.of_arguments.s()
+    waiting.huey.enqueue(first.then(second))
+    assert Job.of(waiting.of_arguments).list() == []
+    waiting.work()
+    [state] = Job.of(waiting.of_arguments).list()
+    assert (state.id, state.status, state.attempt) == ("2", "completed", 1)
+
+
+CHORDS: list[tuple[str, str, str | None]] = [
+    ("succeeds", "completed", None),
+    ("fails", "completed", None),
+    ("is revoked", "completed", None),
+    ("is cancelled", "completed", None),
+    ("is interrupted", "cancelled", "not run: step, before it, has failed"),
+    ("cannot be stored", "cancelled", "not run: step, before it, has failed"),
+]
+
+
+@pytest.mark.parametrize(("how", "status", "error"), CHORDS)
+def test_the_callback_of_a_chord_waits_from_the_start(
+    waiting: Waiting, how: str, status: str, error: str | None
+) -> None:
+    """Huey runs it with whatever has become of the members; not if one of them is lost."""
+    members = [waiting.step.s(number) for number in range(2)]
+    callback = waiting.callback.s()
+    waiting.huey.enqueue(group(members).then(callback))
+    assert waiting.found(callback, "callback").is_pending
+    match how:
+        case "is revoked":
+            waiting.huey.revoke(members[1])
+        case "is cancelled":
+            Job.of(waiting.step).cancel(members[1].id)
+    waiting.huey.execute(waiting.huey.dequeue())
+    assert waiting.found(callback, "callback").is_pending
+    match how:
+        case "fails":
+            waiting.raises = ValueError()
+        case "is interrupted":
+            waiting.raises = KeyboardInterrupt()
+        case "cannot be stored":
+            waiting.returns = lambda: None
+    waiting.work()
+    ended = waiting.found(callback, "callback")
+    assert (ended.status, ended.error) == (status, error)
+
+
+def test_a_second_delivery_leaves_what_the_first_has_left(waiting: Waiting) -> None:
+    """Its result stays, even if it was taken; and neither what follows nor the chord hears of it again."""
+    first, second = waiting.step.s(1), waiting.step.s(2)
+    waiting.huey.enqueue(first.then(second))
+    copies = [waiting.huey.serialize_task(first) for _ in range(2)]
+    waiting.work()
+    assert waiting.huey.result(first.id) == 1
+    for copy in copies:
+        waiting.huey.storage.enqueue(copy)
+    waiting.work()
+    assert waiting.huey.result(first.id) is None
+    assert waiting.calls == [(1,), (2, 1)]
+    assert (waiting.found(first).status, waiting.found(first).attempt) == ("completed", 1)
+
+
+def test_states_are_kept_until_they_are_due(waiting: Waiting) -> None:
+    """A week from now, or at the end of a retry's pause; by Huey's own word."""
+    week = timedelta(days=7)
+    now = datetime.now(UTC)
+    tasks = [waiting.step.s(number, retries=number, retry_delay=week.total_seconds()) for number in (1, 0, 0)]
+    for task, error in zip(tasks, [ValueError(), RetryTask(delay=week), RetryTask(eta=now + week)], strict=True):
+        waiting.raises = error
+        waiting.huey.enqueue(task)
+        waiting.work()
+    tasks.append(waiting.step.s(delay=week))
+    waiting.huey.enqueue(tasks[-1])
+    for task in tasks:
+        state = waiting.found(task)
+        assert state.is_pending
+        assert state.due is not None
+        assert abs(state.due - now - week) < timedelta(minutes=1)
+        assert state.lifetime > week.total_seconds()

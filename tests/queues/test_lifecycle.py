@@ -49,6 +49,23 @@ def test_without_an_id_of_its_own_the_task_is_the_id(job_progress_tracker: Track
     assert state.task == ""
 
 
+def test_a_worker_tells_of_a_task_that_was_enqueued_under_another_name(
+    job_progress_tracker: Tracker, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Its message says that it is pending, and it is not: once for each job, and not of those that are."""
+    for turn in range(2):
+        for name, id in (("tests.twin", "other"), ("tests.right", "right")):
+            version = enqueued(tracked(name="tests.right")(_work), f"{id}-{turn}")
+            with queue_task(QueueTask(id=f"{id}-{turn}", enqueued=version)):
+                tracked(name=name)(_work)()
+    [record] = caplog.records
+    assert "tests.twin 'other-0': its message says that it is pending, and here it is not" in record.getMessage()
+
+
+def _work() -> None:
+    """Nothing."""
+
+
 def test_a_delivery_that_never_began_is_not_the_run_of_another(job_progress_tracker: Tracker) -> None:
     """It was dropped; the same task, delivered before, runs on. Of a task that waits it is the end."""
     with queue_task(QueueTask(id="task-1")), plain.job.start("task-1"):

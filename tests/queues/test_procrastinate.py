@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from pathlib import Path
@@ -18,8 +18,9 @@ from procrastinate.jobs import Job as ProcrastinateJob
 from procrastinate.testing import InMemoryConnector
 from psycopg_pool import ConnectionPool
 
-from job_progress import Job, JobState, Tracker, current_progress, tracked
+from job_progress import Job, JobState, Tracker, clock, current_progress, tracked
 from job_progress.queues import procrastinate as integration
+from job_progress.queues.lifecycle import given_up
 from job_progress.queues.procrastinate import JobManager, install, middleware
 from job_progress.task import current_task
 from tests.queues.conftest import BUSY, Brokers, Queue
@@ -195,6 +196,77 @@ def test_a_failed_job_that_is_retried_by_hand_is_pending(queue: Both) -> None:
     queue.go()
     queue.work()
     assert ends(queue, job, id).is_completed
+
+
+@pytest.mark.parametrize("retried", [False, True])
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("name", ["fails_before", "fails_after"])
+def test_what_fails_around_the_function_ends_as_procrastinate_says(
+    queue: Both, kind: str, name: str, retried: bool
+) -> None:
+    """Coroutines and functions in threads; where it is retried it waits with its error in between."""
+    queue.work()
+    job, id = queue.defer(kind, name, retried=retried, folder=str(queue.folder))
+    if retried:
+        waiting = queue_becomes(queue, job, id, lambda state: state.is_pending and state.error)
+        assert "LookupError" in (waiting.error or "")
+    assert queue.outcome(id) == "failed"
+    done = queue_becomes(queue, job, id, lambda state: state.is_failed)
+    assert done.attempt == (0 if name == "fails_before" else 3 if retried else 1)
+
+
+def queue_becomes(queue: Both, job: Job, id: str, condition: Callable[[JobState], object]) -> JobState:
+    """Wait until a state is as wanted."""
+
+    def seen() -> JobState | None:
+        state = job.get(id)
+        return state if state is not None and condition(state) else None
+
+    with queue.explained():
+        found = eventually(seen, BUSY)
+    assert found is not None
+    return found
+
+
+def test_a_cancelled_job_that_is_retried_by_hand_begins_anew(queue: Both) -> None:
+    """It has failed, to Procrastinate, and a person wants it after all."""
+    queue.stop_working()
+    job, id = queue.defer("jobs", "add", a=1, b=2)
+    job.cancel(id)
+    with queue.driver.server.connect() as connection:
+        connection.execute("UPDATE procrastinate_jobs SET status = 'failed' WHERE id = %s", [int(id)])
+    queue.driver.app.job_manager.retry_job_by_id(int(id), datetime.now(UTC))
+    assert job.get(id).is_pending  # type: ignore[union-attr] # pyright: ignore[reportOptionalMemberAccess]
+    queue.work()
+    assert ends(queue, job, id).result == 3
+
+
+def test_a_retry_that_the_database_refuses_has_failed(queue: Both) -> None:
+    """The caller has the database's error; nothing is pending."""
+    queue.stop_working()
+    job, id = queue.defer("jobs", "add", a=1, b=2)
+    with queue.driver.server.connect() as connection:
+        connection.execute("UPDATE procrastinate_jobs SET status = 'failed' WHERE id = %s", [int(id)])
+    given_up(queue.module("jobs").add, id, (1, 2), error="boom")
+    with queue.driver.refusing(), pytest.raises(ConnectorException):
+        queue.driver.app.job_manager.retry_job_by_id(int(id), datetime.now(UTC))
+    state = job.get(id)
+    assert state is not None
+    assert state.is_failed
+    assert "Database error" in (state.error or "")
+
+
+def test_what_is_scheduled_is_kept_until_it_is_due(queue: Both) -> None:
+    """Its state as well; each of a batch for itself."""
+    from tests.queues.drivers.procrastinate_app import name_of
+
+    queue.stop_working()
+    task = queue.driver.app.tasks[name_of(queue.module("jobs"), "add")]
+    later, now = task.configure(schedule_in={"days": 3}).defer(a=1, b=2), task.defer(a=3, b=4)
+    states = [Job.of(task).get(str(id)) for id in (later, now)]
+    assert [state.due and (state.due - clock.now()).days for state in states if state] == [2, None]
+    for id in (later, now):
+        queue.driver.app.job_manager.cancel_job_by_id(id)
 
 
 def test_no_worker_sees_a_job_before_it_is_pending(queue: Both) -> None:

@@ -123,6 +123,7 @@ def test_what_fails_before_it_begins_has_failed(queue: Queue, tasks: TrackedQueu
     queue.work()
     state = becomes(queue, tasks.enqueue(rq_jobs.forbidden), finished)
     assert (state.status, state.attempt, state.error) == ("failed", 0, "PermissionError: not today")
+    assert state.error_for_viewers == "PermissionError"
 
 
 @pytest.mark.parametrize("interval", [0, 1])

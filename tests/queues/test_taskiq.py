@@ -10,10 +10,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from taskiq import InMemoryBroker, SimpleRetryMiddleware, TaskiqMessage
+from taskiq import InMemoryBroker, SimpleRetryMiddleware, SmartRetryMiddleware, TaskiqMessage
+from taskiq.brokers.inmemory_broker import InmemoryResultBackend
 from taskiq.decor import AsyncTaskiqDecoratedTask
+from taskiq.exceptions import SendTaskError
+from taskiq.message import BrokerMessage
+from taskiq_pipelines import Pipeline, PipelineMiddleware
 
-from job_progress import Job, JobState, Tracker, tracked
+from job_progress import Job, JobState, Tracker, clock, current_progress, tracked
 from job_progress.queues.taskiq import ProgressMiddleware
 from tests.queues.conftest import BUSY
 from tests.queues.driver import Worker
@@ -38,6 +42,10 @@ class App:
     def send(self, task: AsyncTaskiqDecoratedTask[Any, Any], *args: Any, **labels: Any) -> str:
         """Send a task."""
         return self.runner.run(task.kicker().with_labels(**labels).kiq(*args)).task_id
+
+    def send_with_dependency(self, task: AsyncTaskiqDecoratedTask[..., Any], *args: Any) -> str:
+        """Send a task whose last argument Taskiq itself supplies."""
+        return self.runner.run(task.kiq(*args)).task_id
 
     def put_back(self, name: str) -> None:
         """Send the task whose first argument Taskiq itself supplies."""
@@ -122,15 +130,19 @@ def test_a_timeout_may_be_retried(app: App, tmp_path: Path) -> None:
 
 
 @pytest.mark.usefixtures("worker")
-def test_a_function_in_a_thread_outlives_its_timeout(app: App, tmp_path: Path) -> None:
-    """Taskiq has given it up, and it goes on: so says the state."""
+def test_a_function_in_a_thread_that_outlives_its_timeout_has_failed(app: App, tmp_path: Path) -> None:
+    """As Taskiq says, which has given it up; that it goes on, and ends, changes nothing any more."""
     id = app.send(app.tasks.block_long, str(tmp_path), timeout=0.1)
     assert app.runner.run(taskiq_error(app, id)) == "TimeoutError"
+    failed = app.ends(app.tasks.block_long, id)
+    assert (failed.status, failed.error) == ("failed", "TimeoutError: it took more than 0.1 s")
+    (tmp_path / "go").touch()
+    eventually((tmp_path / "ended").exists, BUSY)
+    after = app.send(app.tasks.answer)
+    app.ends(app.tasks.answer, after)
     state = Job.of(app.tasks.block_long).get(id)
     assert state is not None
-    assert state.is_processing
-    (tmp_path / "go").touch()
-    assert app.ends(app.tasks.block_long, id).is_completed
+    assert state.is_failed
 
 
 async def taskiq_error(app: App, id: str) -> str:
@@ -149,6 +161,89 @@ def test_a_task_that_puts_itself_back_runs_again(app: App) -> None:
     for name in names:
         done = app.ends(app.tasks.put_back, name)
         assert (done.status, done.attempt) == ("completed", 2)
+
+
+@pytest.mark.usefixtures("worker")
+def test_a_dependency_that_cannot_be_had_fails_the_task(app: App, tmp_path: Path) -> None:
+    """Its function is not called; the state says why."""
+    failed = app.ends(app.tasks.depend, app.send_with_dependency(app.tasks.depend, str(tmp_path)))
+    assert (failed.status, failed.error, failed.attempt) == ("failed", "LookupError: no session", 0)
+
+
+def test_a_dependency_that_fails_at_its_end_is_taskiqs_own_failure(app: App, tmp_path: Path) -> None:
+    """It does not acknowledge the task, so that the broker delivers it again: that is the second attempt."""
+    with app.work():
+        id = app.send_with_dependency(app.tasks.commit, str(tmp_path))
+        failed = app.becomes(app.tasks.commit, id, lambda state: state.is_failed)
+        assert (failed.error, failed.attempt) == ("ConnectionError: no commit", 1)
+
+        def is_delivered_again() -> bool:
+            app.send(app.tasks.answer)  # the broker looks for what is idle when a message comes by
+            state = Job.of(app.tasks.commit).get(id)
+            return state is not None and state.attempt == 2
+
+        eventually(is_delivered_again, BUSY)
+        assert app.ends(app.tasks.commit, id).is_completed
+
+
+@pytest.mark.usefixtures("worker")
+def test_a_second_delivery_leaves_the_result_as_it_was(app: App) -> None:
+    """It is not called again, and the result is one that only Taskiq has."""
+    id = app.send(app.tasks.answer)
+    assert app.ends(app.tasks.answer, id).result is None
+    assert app.runner.run(result_of(app, id)) == 42
+    results = app.runner.run(app.tasks.broker.result_backend.get_result(id))
+    message = TaskiqMessage(task_id=id, task_name=app.tasks.answer.task_name, labels={}, args=[], kwargs={})
+    app.runner.run(app.tasks.broker.kick(app.tasks.broker.formatter.dumps(message)))
+    after = app.send(app.tasks.answer)
+    app.ends(app.tasks.answer, after)
+    app.runner.run(result_of(app, after))
+    assert app.runner.run(result_of(app, id)) == 42
+    assert results.return_value == 42
+    assert app.ends(app.tasks.answer, id).attempt == 1
+
+
+async def result_of(app: App, id: str) -> Any:
+    """What Taskiq has of a task, once it has."""
+    while not await app.tasks.results.is_result_ready(id):
+        await asyncio.sleep(0.01)
+    return (await app.tasks.results.get_result(id)).return_value
+
+
+def test_what_cannot_be_put_into_a_message_has_failed(app: App) -> None:
+    """The caller has Taskiq's own error."""
+    app.stop_sharing()
+    with pytest.raises(SendTaskError):
+        app.send(app.tasks.fail, object())
+    state = Job.of(app.tasks.fail).list(limit=1)[0]
+    assert state.is_failed
+    assert "serialize" in (state.error or "")
+
+
+@pytest.mark.parametrize("kind", ["lock", "die"])
+def test_what_a_process_of_a_pool_cannot_say_has_failed(app: App, kind: str) -> None:
+    """A result that cannot be sent, and the death of the process: the state of what completed there has failed too."""
+    with app.work("--use-process-pool", "--receiver", "job_progress.queues.taskiq:Receiver"):
+        id = app.send(app.tasks.locked, kind)
+        failed = app.becomes(app.tasks.locked, id, lambda state: state.is_failed)
+        app.runner.run(taskiq_error(app, id))  # it was acknowledged, and kills no other process
+    assert (failed.error or "").startswith("TypeError: cannot pickle" if kind == "lock" else "BrokenProcessPool: ")
+    assert failed.attempt == 1
+
+
+def test_a_function_in_a_process_that_outlives_its_timeout_has_failed(app: App, tmp_path: Path) -> None:
+    """As one in a thread."""
+    with app.work("--use-process-pool", "--receiver", "job_progress.queues.taskiq:Receiver"):
+        warm = app.send(app.tasks.locked, "lock")
+        app.runner.run(taskiq_error(app, warm))
+        id = app.send(app.tasks.block_long, str(tmp_path), timeout=1.0)
+        failed = app.ends(app.tasks.block_long, id)
+        assert (failed.status, failed.error) == ("failed", "TimeoutError: it took more than 1 s")
+        (tmp_path / "go").touch()
+        eventually((tmp_path / "ended").exists, BUSY)
+    state = Job.of(app.tasks.block_long).get(id)
+    assert state is not None
+    assert state.is_failed
 
 
 def test_dependencies_and_models_are_what_the_worker_will_see(app: App) -> None:
@@ -241,25 +336,166 @@ def test_a_task_in_memory_is_no_longer_one_once_it_has_run(memory: Tracker) -> N
     assert [(state.job, state.id == id) for state in memory.list()] == [("called plainly", False), ("of a task", True)]
 
 
-def test_a_retry_is_no_new_task(memory: Tracker) -> None:
-    """Cancelled while it waits for its retry, it stays so."""
+class Holding(InMemoryBroker):
+    """A broker that runs the first message, and keeps, or refuses, what comes after it."""
+
+    def __init__(self, refuses: bool = False) -> None:
+        super().__init__(await_inplace=True)
+        self.kept: list[BrokerMessage] = []
+        self.refuses = refuses
+        self.is_first = True
+
+    async def kick(self, message: BrokerMessage) -> None:
+        if self.is_first:
+            self.is_first = False
+            await super().kick(message)
+        elif self.refuses:
+            raise OSError("disk full")
+        else:
+            self.kept.append(message)
+
+
+@pytest.mark.parametrize("middlewares", ["before", "after"])
+def test_a_retry_waits_until_it_is_due_and_is_no_new_task(memory: Tracker, middlewares: str) -> None:
+    """Wherever our middleware stands; cancelled while it waits for its retry, it stays so."""
 
     @tracked(name="retried", tracker=memory)
+    async def function() -> None:
+        raise ConnectionError("no answer")
+
+    broker = Holding()
+    both = [ProgressMiddleware(), SmartRetryMiddleware(default_retry_label=True, default_delay=3600)]
+    broker.add_middlewares(*(both if middlewares == "before" else both[::-1]))
+    task = broker.register_task(function, "function")
+    id = asyncio.run(task.kiq()).task_id
+    state = memory.get("retried", id)
+    assert state is not None
+    assert (state.status, state.attempt, state.error) == ("pending", 1, "ConnectionError: no answer")
+    assert state.due is not None
+    assert 3500 < (state.due - clock.now()).total_seconds() < 3700
+    memory.cancel("retried", id)
+    [again] = broker.kept
+    asyncio.run(InMemoryBroker.kick(broker, again))
+    assert memory.get("retried", id).is_cancelled  # type: ignore[union-attr] # pyright: ignore[reportOptionalMemberAccess]
+
+
+def test_a_retry_that_the_broker_refuses_has_failed(memory: Tracker) -> None:
+    """It will not come, though it was foreseen."""
+
+    @tracked(name="retried", tracker=memory)
+    async def function() -> None:
+        raise ConnectionError("no answer")
+
+    broker = Holding(refuses=True)
+    broker.add_middlewares(ProgressMiddleware(), SimpleRetryMiddleware(default_retry_label=True))
+    with pytest.raises(SendTaskError):
+        asyncio.run(broker.register_task(function, "function").kiq())
+    [state] = memory.list()
+    assert (state.status, state.error, state.attempt) == ("failed", "OSError: disk full", 1)
+
+
+def test_a_task_that_fails_after_its_function_waits_before_it_is_sent_again(memory: Tracker) -> None:
+    """However soon the retry comes, it is not taken for a second delivery of what is done."""
+    calls = []
+
+    @tracked(name="around", tracker=memory)
+    async def function() -> None:
+        calls.append(1)
+
+    async def around() -> None:
+        await function()
+        if len(calls) < 3:
+            raise ConnectionError("no commit")
+
+    around.__wrapped__ = function  # type: ignore[attr-defined] # pyright: ignore[reportFunctionMemberAccess]
+    broker = InMemoryBroker(await_inplace=True)
+    broker.add_middlewares(ProgressMiddleware(), SimpleRetryMiddleware(default_retry_label=True, default_retry_count=5))
+    task = broker.register_task(around, "around")
+    id = asyncio.run(task.kiq()).task_id
+    state = memory.get("around", id)
+    assert state is not None
+    assert (state.status, state.attempt, len(calls)) == ("completed", 3, 3)
+
+
+def test_a_result_that_cannot_be_stored_is_only_logged_by_taskiq(
+    memory: Tracker, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Which says nothing of the task then: the state is what the function made of it."""
+
+    @tracked(name="unstorable", tracker=memory)
     async def function() -> None: ...
 
-    broker = InMemoryBroker()
-    broker.add_middlewares(ProgressMiddleware(), SimpleRetryMiddleware())
-    broker.register_task(function, "function")
-    middleware = broker.middlewares[0]
-    assert isinstance(middleware, ProgressMiddleware)
-    first = TaskiqMessage(task_id="7", task_name="function", labels={}, args=[], kwargs={})
-    again = first.model_copy(update={"labels": {"_retries": "1"}})
-    asyncio.run(middleware.pre_send(first))
-    memory.cancel("retried", "7")
-    asyncio.run(middleware.pre_send(again))
-    state = memory.get("retried", "7")
-    assert state is not None
-    assert state.is_cancelled
+    class Full(InmemoryResultBackend[Any]):
+        async def set_result(self, task_id: str, result: Any) -> None:
+            raise OSError("disk full")
+
+    broker = InMemoryBroker(await_inplace=True).with_result_backend(Full())
+    broker.add_middlewares(ProgressMiddleware())
+    asyncio.run(broker.register_task(function, "function").kiq())
+    assert "Can't set result" in caplog.text
+    assert [state.status for state in memory.list()] == ["completed"]
+
+
+def test_what_is_delayed_is_kept_until_it_is_due(memory: Tracker) -> None:
+    """By the label that brokers with delays know."""
+
+    @tracked(name="delayed", tracker=memory)
+    async def function() -> None: ...
+
+    broker = Holding()
+    broker.is_first = False
+    broker.add_middlewares(ProgressMiddleware())
+    task = broker.register_task(function, "function")
+    asyncio.run(task.kicker().with_labels(delay=86400 * 3).kiq())
+    [state] = memory.list()
+    assert state.due is not None
+    assert (state.due - clock.now()).total_seconds() > 86400 * 2
+
+
+def pipelines(memory: Tracker) -> tuple[InMemoryBroker, Any, Any]:
+    """A broker that runs pipelines at once, with two tasks."""
+
+    @tracked(name="first", tracker=memory, cancellable=True)
+    async def first(cancels: bool) -> str:
+        if cancels:
+            current_progress().cancel_and_exit()
+        return "shop"
+
+    @tracked(name="second", tracker=memory, id="name")
+    async def second(name: str) -> str:
+        return f"{name}, twice"
+
+    broker = InMemoryBroker(await_inplace=True)
+    broker.add_middlewares(ProgressMiddleware(), PipelineMiddleware())
+    return broker, broker.register_task(first, "first"), broker.register_task(second, "second")
+
+
+def test_a_step_whose_id_is_the_result_of_the_one_before_is_known_once_that_is(memory: Tracker) -> None:
+    """Until then nothing is said of it."""
+    broker, first, second = pipelines(memory)
+
+    async def main() -> Any:
+        pipeline: Any = Pipeline(broker, first).call_next(second)
+        return await (await pipeline.kiq(False)).wait_result(timeout=BUSY)
+
+    assert asyncio.run(main()).return_value == "shop, twice"
+    assert [(state.job, state.status) for state in memory.list()] == [("second", "completed"), ("first", "completed")]
+    assert memory.get("second", "shop") is not None
+
+
+def test_who_waits_for_a_pipeline_learns_that_a_step_was_cancelled(memory: Tracker) -> None:
+    """The next one is not called, with `None` for what the cancelled one would have given."""
+    broker, first, second = pipelines(memory)
+
+    async def main() -> Any:
+        pipeline: Any = Pipeline(broker, first).call_next(second)
+        result = await (await pipeline.kiq(True)).wait_result(timeout=BUSY)
+        return result, await broker.result_backend.get_result(pipeline.steps[0].task_id)
+
+    last, step = asyncio.run(main())
+    assert (last.is_err, step.is_err) == (True, False)
+    assert "cancelled" in str(last.error)
+    assert [(state.job, state.status) for state in memory.list()] == [("first", "cancelled")]
 
 
 @pytest.fixture

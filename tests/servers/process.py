@@ -18,6 +18,9 @@ from tests.waiting import eventually
 class ServerProcess:
     """Runs a command until told otherwise; a context manager that ends it."""
 
+    patience = 30.0
+    """Seconds that it may take until it is ready."""
+
     def __init__(self, command: Sequence[str], log: Path) -> None:
         self._command = command
         self._log = log
@@ -42,7 +45,7 @@ class ServerProcess:
                 self._command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, preexec_fn=_die_with_parent
             )
         try:
-            eventually(lambda: not self.is_running or self.is_ready(), 30)
+            eventually(lambda: not self.is_running or self.is_ready(), self.patience)
             assert self.is_running, f"it did not start: {self._log.read_text()[-2000:]}"
         except BaseException:
             self.kill()
@@ -76,12 +79,20 @@ class ServerProcess:
         self._process.send_signal(signal.SIGCONT)
 
 
+_reserved: list[socket.socket] = []
+
+
 def free_port() -> int:
-    """A port on which nobody listens now."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
+    """A port on which nobody listens, and, on Linux, which nobody else is given as long as this process lives."""
+    probe = socket.socket()
+    probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    probe.bind(("127.0.0.1", 0))
+    port: int = probe.getsockname()[1]
+    if sys.platform == "linux":
+        _reserved.append(probe)  # a server that allows the reuse of addresses, as all do, can listen there nevertheless
+    else:
+        probe.close()
+    return port
 
 
 def _die_with_parent() -> None:

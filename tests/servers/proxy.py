@@ -9,6 +9,8 @@ from contextlib import suppress
 from time import sleep
 from typing import Self
 
+from tests.servers.process import free_port
+
 _RESET = struct.pack("ii", 1, 0)  # close without a farewell
 
 
@@ -32,7 +34,7 @@ class Proxy:
         self._open: set[socket.socket] = set()
         self._lock = threading.Lock()
         self._listener: socket.socket | None = None
-        self.port = 0
+        self.port = free_port()
 
     def __enter__(self) -> Self:
         self.resume()
@@ -46,7 +48,6 @@ class Proxy:
         self.latency, self.cuts_answers, self.cuts_one_answer = 0.0, False, False
         if self._listener is None:
             self._listener = socket.create_server(("127.0.0.1", self.port))
-            self.port = self._listener.getsockname()[1]
             threading.Thread(target=self._accept, args=(self._listener,), daemon=True).start()
 
     def refuse(self) -> None:

@@ -53,6 +53,5 @@ def names(store: Store, *, limit: int = 1000, after: tuple[int, str] | None = No
 
 def forget(store: Store, *keys: str) -> None:
     """Have *store* forget *keys*, whatever it holds there."""
-    for key, record in zip(keys, store.load(keys), strict=True):
-        if record is not None:
-            put(store, change(key, expected=record.version, version=record.version + 1, lifetime=0))
+    found = zip(keys, store.load(keys), strict=True)
+    put(store, *(change(key, expected=one.version, version=one.version + 1, lifetime=0) for key, one in found if one))

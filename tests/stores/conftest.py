@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
-from time import sleep
+from collections.abc import Callable, Iterator
+from time import monotonic, sleep
 from typing import NamedTuple
 
 import pytest
-from _pytest.mark import ParameterSet
 
 from job_progress.stores import Store, open_store
 from job_progress.testing import FrozenClock, frozen_clock
@@ -46,18 +45,12 @@ PUSHING = [name for name, kind in KINDS.items() if kind.pushes]
 Open = Callable[[str], Store]
 
 
-def kinds(names: Iterable[str]) -> list[ParameterSet]:
-    """Kinds as parameters. Django's caches are those of Django 6 as well, where there is a Python for it."""
-    main = pytest.mark.environment("main")
-    both = pytest.mark.environment("main", "django6")
-    return [pytest.param(name, marks=both if name.startswith("django") else main) for name in names]
-
-
 class Time:
     """Time as the store sees it, in a unit that is a second for those whose clock can be moved, and else shorter."""
 
     def __init__(self, clock: FrozenClock | None) -> None:
         self._clock = clock
+        self._passed = 0.0
 
     def __call__(self, units: float) -> float:
         """So many units, in seconds."""
@@ -65,10 +58,15 @@ class Time:
 
     def passes(self, units: float) -> None:
         """Let so many units go by."""
+        self._passed += units
         if self._clock:
             self._clock.tick(units)
         else:
             sleep(self(units))
+
+    def now(self) -> float:
+        """How many units have gone by; on a busy machine, more than a test has let pass."""
+        return self._passed if self._clock else monotonic() / REAL_UNIT
 
 
 REAL_UNIT = 0.05
@@ -91,7 +89,7 @@ def memory_url() -> str:
     return "memory://"
 
 
-@pytest.fixture(params=kinds(KINDS))
+@pytest.fixture(params=list(KINDS))
 def store_url(request: pytest.FixtureRequest) -> str:
     """The URL of an empty store, of each kind in turn."""
     url: str = request.getfixturevalue(KINDS[request.param].url)

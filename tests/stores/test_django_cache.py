@@ -319,7 +319,7 @@ def test_a_lock_that_is_not_free(kind: str, request: pytest.FixtureRequest) -> N
         began = time.monotonic()
         with pytest.raises(Busy, match="is at work on it"), other.held(cache, ["a", "b"], 0.1):
             pass
-        assert 0.1 <= time.monotonic() - began < 2
+        assert time.monotonic() - began >= 0.1
         with other.held(cache, ["a"], 0.0):
             pass
     with other.held(cache, ["a", "b"], 0.0):
@@ -563,7 +563,7 @@ def test_tidying_waits_for_nobody(store: DjangoCacheStore, monkeypatch: pytest.M
     with CacheLocks().held(states_cache(), [store._names.lock(elsewhere)], 0.0):
         began = time.monotonic()
         put(store, change())
-        assert time.monotonic() - began < 1
+        assert time.monotonic() - began < django_cache_locks.LOCK_TIMEOUT / 2
 
 
 def test_a_listing_that_meets_much_that_has_expired_has_it_taken_away(

@@ -620,7 +620,7 @@ def test_a_server_that_restarts(private: Store, postgresql: PostgreSQLServer, ho
         with pytest.raises(StoreUnavailable, match="refused") as unavailable:
             load(private)
         assert str(unavailable.value).startswith(f"cannot use {private.describe()}: ")
-    assert monotonic() - began < 2
+    assert monotonic() - began < 5
     postgresql.start()
     put(private, change(expected=1, version=2))
 
@@ -809,7 +809,7 @@ def test_a_closed_subscription_leaves_nothing_behind(store: Store, sql: psycopg.
     [thread] = set(threading.enumerate()) - others
     assert eventually(lambda: value_of(sql, LISTENERS) == 1)
     subscription.close()
-    assert eventually(lambda: value_of(sql, LISTENERS) == 0 and not thread.is_alive(), 3)
+    assert eventually(lambda: value_of(sql, LISTENERS) == 0 and not thread.is_alive())
 
 
 def test_a_key_that_no_notification_can_carry(store: Store) -> None:

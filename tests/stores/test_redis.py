@@ -371,6 +371,59 @@ def test_a_subscription_is_one_connection_that_goes_with_it(store: Store, client
     assert eventually(lambda: not client.pubsub_channels())
 
 
+def test_an_idle_subscription_outlives_the_timeout_of_its_socket(
+    shared_valkey: ValkeyServer, store: Store, client: redis.Redis
+) -> None:
+    """While there is no news it keeps its connection, and then tells of the next; redis 8 has a timeout by default."""
+    own = redis.Redis(port=shared_valkey.port, socket_timeout=0.2, client_name="idle")
+    told: list[str] = []
+    subscription = RedisStore(own, "test").subscribe(told.append)
+    assert subscription
+    subscription.follow("key")
+
+    def connections() -> dict[str, int]:
+        """The age of each in seconds."""
+        return {one["id"]: int(one["age"]) for one in client.client_list(_type="pubsub") if one["name"] == "idle"}
+
+    [(connection, age)] = eventually(connections).items()
+    eventually(lambda: connections().get(connection, age + 2) >= age + 2)
+    assert list(connections()) == [connection]
+    told.clear()
+    put(store, change("key"))
+    assert eventually(lambda: told == ["key"])
+    subscription.close()
+    own.close()
+
+
+def test_a_subscription_outlives_the_closing_of_its_connections(
+    shared_valkey: ValkeyServer, store: Store, client: redis.Redis
+) -> None:
+    """Whatever the client raises whose connection is closed while it reads: a new one is made, and pushes come."""
+    own = redis.Redis(port=shared_valkey.port)
+    own_store = RedisStore(own, "test")
+    told: list[str] = []
+    subscription = own_store.subscribe(told.append)
+    assert subscription
+    subscription.follow("key")
+    eventually(lambda: told)
+    until = time.monotonic() + 2
+    with ThreadPoolExecutor(1) as other:
+        publishing = other.submit(lambda: _publish(client, own_store.channel_of("key"), until))
+        while not publishing.done():
+            own.connection_pool.disconnect()
+        publishing.result()
+    told.clear()
+    put(store, change("key"))
+    assert eventually(lambda: told)
+    subscription.close()
+    own.close()
+
+
+def _publish(client: redis.Redis, channel: str, until: float) -> None:
+    while time.monotonic() < until:
+        client.publish(channel, "")
+
+
 def test_a_subscription_outlives_the_server(valkey: ValkeyServer) -> None:
     """When the server is there again, all that is followed counts as changed, and further changes are pushed."""
     store = open_store(valkey.url, "test")

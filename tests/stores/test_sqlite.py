@@ -253,13 +253,16 @@ def test_a_full_disk(launch: Launch, sqlite_url: str, sqlite_file: Path) -> None
 def test_a_writer_elsewhere_is_waited_for(launch: Launch, store: Store, sqlite_file: Path) -> None:
     """While another process holds the write lock reads go on; writes wait, and succeed when it lets go."""
     put(store, change())
-    assert launch(bodies.hold_write_lock, sqlite_file, 1.0).hear() == "held"
-    began = time.monotonic()
+    holder = launch(bodies.hold_write_lock, sqlite_file)
+    assert holder.hear() == "held"
     assert load(store) == Record(1, b"value")
     assert store.list(Query(limit=1)) == [Record(1, b"value")]
-    assert time.monotonic() - began < 0.5
-    put(store, change(expected=1, version=2))
-    assert time.monotonic() - began > 0.5
+    waiting = threading.Thread(target=put, args=(store, change(expected=1, version=2)))
+    waiting.start()
+    waiting.join(0.3)
+    assert waiting.is_alive()
+    holder.tell()
+    waiting.join()
     forget(store, "key")
     assert load(store) is None
 
@@ -267,13 +270,14 @@ def test_a_writer_elsewhere_is_waited_for(launch: Launch, store: Store, sqlite_f
 def test_reads_do_not_wait_for_a_thread_that_waits_to_write(launch: Launch, store: Store, sqlite_file: Path) -> None:
     """A worker that reads, or watches, is not held up by its own reporter."""
     put(store, change())
-    assert launch(bodies.hold_write_lock, sqlite_file, 1.0).hear() == "held"
+    holder = launch(bodies.hold_write_lock, sqlite_file)
+    assert holder.hear() == "held"
     waiting = threading.Thread(target=put, args=(store, change("another")))
     waiting.start()
-    began = time.monotonic()
-    while waiting.is_alive() and time.monotonic() - began < 0.3:
+    for _ in range(200):
         assert load(store) == Record(1, b"value")
-    assert time.monotonic() - began < 0.5
+    assert waiting.is_alive()
+    holder.tell()
     waiting.join()
     assert load(store, "another") == Record(1, b"value")
 
@@ -312,7 +316,7 @@ def test_a_lock_that_is_held_for_too_long(
         StoreUnavailable, match=re.escape(f"cannot use the SQLite file {sqlite_file}: database is locked")
     ):
         store.swap([change("another")])
-    assert 0.2 <= time.monotonic() - began < 3.0
+    assert 0.2 <= time.monotonic() - began < 5.0
     holder.tell()
     assert holder.hear() == "released"
     put(store, change("another"))
@@ -396,7 +400,7 @@ def test_a_fork_in_the_middle_of_a_long_wait(tmp_path: Path, monkeypatch: pytest
 
 
 def test_an_interrupted_write_leaves_no_lock(sqlite_file: Path, store: Store) -> None:
-    """Ctrl-C in the middle of a transaction: another process, or connection, can write at once."""
+    """Ctrl-C in the middle of a transaction: another process, or connection, can write."""
 
     def interrupted(connection: sqlite3.Connection) -> None:
         connection.execute("BEGIN IMMEDIATE")
@@ -405,9 +409,7 @@ def test_an_interrupted_write_leaves_no_lock(sqlite_file: Path, store: Store) ->
     file = SQLiteFile(sqlite_file)
     with pytest.raises(KeyboardInterrupt):
         file.use(interrupted)
-    began = time.monotonic()
     put(store, change())
-    assert time.monotonic() - began < 1
     file.close()
 
 

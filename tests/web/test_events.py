@@ -11,6 +11,7 @@ import pytest
 
 from job_progress import Job, Tracker
 from job_progress.default import set_default_tracker
+from job_progress.encoding import explain
 from job_progress.run import Run
 from job_progress.web import site
 from job_progress.web.ways import InLoop, InThread
@@ -148,7 +149,7 @@ def relock(job: Job) -> None:
     from job_progress.events import Fail, Reported
 
     assert record.token is not None
-    job.tracker.apply(record, Fail(record.token, Reported(), "ended"), likely_new=False)
+    job.tracker.apply(record, Fail(record.token, Reported(), explain("ended")), likely_new=False)
     job.lock("7", owner="bob")
 
 

@@ -11,6 +11,7 @@ import pytest
 from job_progress import Job, Tracker
 from job_progress.stores import Query, Record
 from job_progress.web.live_list import KEPT, MANY, NEWEST, RESET, LiveList
+from job_progress.web.view import Errors
 from job_progress.web.ways import ThreadBell
 from tests.observed_store import ObservedStore
 from tests.waiting import eventually
@@ -76,7 +77,7 @@ class Viewer:
 @pytest.fixture
 def live(tracker: Tracker) -> LiveList:
     """The list, which nobody watches."""
-    return LiveList(lambda: tracker)
+    return LiveList(lambda: tracker, Errors())
 
 
 @pytest.fixture
@@ -97,7 +98,8 @@ def test_what_ends_is_told_though_many_are_newer(viewer: Viewer, job: Job, store
     assert b'"old"' in viewer.hears()
     lock_many(job, viewer, store)
     with store.unseen():
-        brief.cancel("forgotten")
+        with brief.start("forgotten"):
+            pass
         eventually(lambda: brief.get("forgotten") is None)
         job.cancel("old")
     told = viewer.hears()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import platform
+import re
 import sys
 from collections.abc import Callable, Iterator
 from datetime import timedelta
@@ -56,6 +57,7 @@ def examine(tracker: Tracker, source: str) -> Iterator[Finding]:
     yield Finding(f"states: {words.tally(states) or 'none'}")
     yield from _stalled(states)
     yield from _ahead(states)
+    yield from _twins(states)
 
 
 def _versions() -> str:
@@ -123,3 +125,29 @@ def _ahead(states: list[JobState]) -> Iterator[Finding]:
             f"a state comes from {ahead.total_seconds():.0f} s in the future",
             "the clocks of two machines differ: keep them in time with NTP, or live jobs may look stalled",
         )
+
+
+def _twins(states: list[JobState]) -> Iterator[Finding]:
+    """Two names of one job: under the first it is only enqueued, under the second it only runs."""
+    jobs: dict[str, list[JobState]] = {}
+    for state in states:
+        jobs.setdefault(state.job, []).append(state)
+    waiting = {job: found for job, found in jobs.items() if all(one.is_pending and not one.attempt for one in found)}
+    running = {job: found for job, found in jobs.items() if not any(one.is_pending for one in found)}
+    for first, waits in waiting.items():
+        for second, runs in running.items():
+            if _last_part(first) == _last_part(second) or not _tasks(waits).isdisjoint(_tasks(runs)):
+                yield Finding(
+                    f"{first} only waits, and {second} only runs: they look like one job under two names",
+                    "its sender and its worker call it differently: import its module by one name in both, "
+                    "or name the job with @tracked(name=...)",
+                )
+
+
+def _last_part(job: str) -> str:
+    return re.split("[.:]", job)[-1]
+
+
+def _tasks(states: list[JobState]) -> set[str]:
+    """The queue's ids of their tasks."""
+    return {state.task or state.id for state in states if state.task is not None}

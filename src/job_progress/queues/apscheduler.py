@@ -7,7 +7,8 @@
     import_products.job.watch(id_of(schedule))
 
 Each firing of a schedule is an execution of its own; where the job has no id of its own, its id is the schedule's,
-with the time at which it was due. What is fired too late, or while it still runs from before, has failed.
+with the time at which it was due. What is fired too late, or while it still runs from before, has failed, and so has
+what APScheduler says has failed before or after the function: in another decorator, say.
 
 What APScheduler cannot tell: until it is due there is a schedule and no execution, so none is pending, and one that
 is removed, or paused, before that is not cancelled. Nothing runs again after an error, or when its process has died.
@@ -16,20 +17,23 @@ There is no word for a job that was cancelled: to APScheduler it was executed.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from threading import Thread
 from typing import Any
 
 try:
-    from apscheduler.events import EVENT_EXECUTOR_ADDED, EVENT_JOB_MISSED
+    from apscheduler.events import EVENT_EXECUTOR_ADDED, EVENT_JOB_ERROR, EVENT_JOB_MISSED
+    from apscheduler.util import ref_to_obj
 except ModuleNotFoundError as error:  # pragma: no cover - in tests it is there
     raise ModuleNotFoundError(f"{error}: pip install 'job-progress[apscheduler]'", name=error.name) from None
 
+from job_progress.errors import JobAlreadyProcessing
 from job_progress.job import Job
-from job_progress.names import check_name
+from job_progress.names import check_id
 from job_progress.queues.lifecycle import enqueued, given_up
-from job_progress.task import NO_TASK, QueueTask, enter_task
+from job_progress.state import JobStatus
+from job_progress.task import NO_TASK, Delivery, QueueTask, enter_task
 
 
 def install(scheduler: Any) -> None:
@@ -57,7 +61,7 @@ def id_of(schedule: Any, due: datetime | None = None) -> str:
         due = getattr(schedule, "next_run_time", None)
         if due is None:
             raise ValueError(f"{schedule!r} has no next run time: name the one that you mean")
-    return check_name(f"{getattr(schedule, 'id', schedule)} {due.astimezone(UTC).isoformat()}", "id")
+    return check_id(f"{getattr(schedule, 'id', schedule)} {due.astimezone(UTC).isoformat()}")
 
 
 class _Firings:
@@ -66,15 +70,25 @@ class _Firings:
     APScheduler does, right before it calls the function: in its thread, process or coroutine.
     """
 
-    def __init__(self, schedule: str, due: Sequence[datetime]) -> None:
+    def __init__(self, schedule: str, due: Sequence[datetime], function: object, reference: str | None) -> None:
         self.schedule = schedule
-        self.due = due
+        self.function = function
+        self.reference = reference
+        self.deliveries = {time: Delivery() for time in due}
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _in_process, (self.schedule, list(self.deliveries), self.reference)
 
     def __iter__(self) -> Iterator[datetime]:
-        for due in self.due:
-            enter_task(QueueTask(id=_task(self.schedule, due)))
+        for due, delivery in self.deliveries.items():
+            enter_task(QueueTask(id=_task(self.schedule, due), function=self.function, delivery=delivery))
             yield due
         enter_task(NO_TASK)
+
+
+def _in_process(schedule: str, due: Sequence[datetime], reference: str) -> _Firings:
+    """The firings in the process of a pool, which has its own functions; what has become of them stays there."""
+    return _Firings(schedule, due, ref_to_obj(reference), reference)
 
 
 def _task(schedule: str, due: datetime) -> str | None:
@@ -91,42 +105,52 @@ class _Watched:
         self._submit, executor.submit_job = executor.submit_job, self.submit
         self._success, executor._run_job_success = executor._run_job_success, self.success
         self._error, executor._run_job_error = executor._run_job_error, self.error
-        self._under_way: dict[tuple[str, datetime], Any] = {}
+        self._under_way: dict[tuple[str, datetime], tuple[Any, Delivery]] = {}
 
     def submit(self, schedule: Any, due: Sequence[datetime]) -> None:
         """Fire it."""
         if Job.behind(schedule.func) is None:
             self._submit(schedule, due)
             return
-        self._under_way.update({(schedule.id, time): schedule for time in due})
+        firings = _Firings(schedule.id, due, schedule.func, schedule.func_ref)
+        self._under_way.update({(schedule.id, time): (schedule, firings.deliveries[time]) for time in due})
         try:
-            self._submit(schedule, _Firings(schedule.id, due))
+            self._submit(schedule, firings)
         except BaseException as error:  # too many run already, for one
-            self._give_up(schedule.id, due, str(error))
+            self._tell({(schedule.id, time): error for time in due})
             raise
 
     def success(self, id: str, events: Sequence[Any]) -> None:
-        """It was called, or not, as it was too late; whatever came of the call, the run has told itself."""
-        self._give_up(id, [event.scheduled_run_time for event in events if event.code == EVENT_JOB_MISSED], "missed")
-        for event in events:
-            self._under_way.pop((id, event.scheduled_run_time), None)
+        """It was called, or not, as it was too late; what its run has not told of an error is told."""
+        errors = {event.scheduled_run_time: event.exception for event in events if event.code == EVENT_JOB_ERROR}
+        errors |= {event.scheduled_run_time: "missed" for event in events if event.code == EVENT_JOB_MISSED}
+        self._tell({(id, event.scheduled_run_time): errors.get(event.scheduled_run_time) for event in events})
         self._success(id, events)
 
     def error(self, id: str, error: BaseException, *traceback: Any) -> None:
         """It could not be called, or its process has died."""
-        self._give_up(id, [due for schedule, due in list(self._under_way) if schedule == id], error)
+        self._tell({firing: error for firing in list(self._under_way) if firing[0] == id})
         self._error(id, error, *traceback)
 
-    def _give_up(self, id: str, due: Sequence[datetime], error: BaseException | str) -> None:
-        firings = [(time, self._under_way.pop((id, time), None)) for time in due]
-        known = [(time, schedule) for time, schedule in firings if schedule is not None]
-        if known:
+    def _tell(self, ends: Mapping[tuple[str, datetime], BaseException | str | None]) -> None:
+        """These firings are over; some have failed."""
+        failed: list[tuple[Any, datetime, Delivery, BaseException | str]] = []
+        for firing, error in ends.items():
+            schedule, delivery = self._under_way.pop(firing, (None, Delivery()))
+            if schedule is not None and error is not None and not _has_told(delivery, error):
+                failed.append((schedule, firing[1], delivery, error))
+        if failed:
             # This may be the thread of the scheduler, or of its event loop, which waits for no store.
-            Thread(target=_tell_given_up, args=(known, error), name="job-progress-missed").start()
+            Thread(target=_tell_failed, args=(failed,), name="job-progress-failed").start()
 
 
-def _tell_given_up(firings: Sequence[tuple[datetime, Any]], error: BaseException | str) -> None:
-    for due, schedule in firings:
+def _has_told(delivery: Delivery, error: BaseException | str) -> bool:
+    return delivery.said in (JobStatus.FAILED, JobStatus.CANCELLED) or isinstance(error, JobAlreadyProcessing)
+
+
+def _tell_failed(failed: Sequence[tuple[Any, datetime, Delivery, BaseException | str]]) -> None:
+    for schedule, due, delivery, error in failed:
         call = (schedule.func, _task(schedule.id, due) or schedule.id, schedule.args, schedule.kwargs)
-        enqueued(*call, late=True)  # so that there is something that has failed
+        if not delivery.has_begun:
+            enqueued(*call, late=True)  # so that there is something that has failed
         given_up(*call, error=error)

@@ -10,6 +10,9 @@ They are the executor's and the loop's own objects. A future that is cancelled b
 cancelled whenever, ends as cancelled. A job that was cancelled through its state ends them likewise: their result
 is a `CancelledError`, though `future.cancelled()` says so only of one that had not begun.
 
+What a future or a task has for an error is what its state says, whatever the function has done: an error of another
+decorator, before or after it, or a result that a process cannot send back.
+
 What futures cannot tell: nothing runs again after an error, or when its process has died. If a process of a pool
 dies, all that the pool had has failed. A task begins at once, so it is never pending. What a process pool has
 handed to a process already, though that has not begun with it, can be cancelled through its state only.
@@ -19,7 +22,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Coroutine, Mapping, Sequence
-from concurrent.futures import BrokenExecutor, CancelledError, Executor, Future, ThreadPoolExecutor
+from concurrent.futures import CancelledError, Executor, Future, ThreadPoolExecutor
 from contextlib import suppress
 from contextvars import copy_context
 from functools import partial
@@ -29,9 +32,9 @@ from uuid import uuid4
 
 from job_progress.errors import JobAlreadyProcessing
 from job_progress.job import Job
-from job_progress.names import check_name
-from job_progress.queues.lifecycle import enqueued, given_up, revoked
-from job_progress.task import QueueTask, queue_task
+from job_progress.names import check_id
+from job_progress.queues.lifecycle import ended, enqueued, given_up, revoked
+from job_progress.task import Delivery, QueueTask, queue_task
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -59,15 +62,17 @@ def submit(executor: Executor, function: Callable[P, R], /, *args: P.args, **kwa
         raise TypeError(f"submit takes no async function, as {function!r} is: there is create_task")
     job = Job.of(function)
     call: _Call = (function, str(uuid4()), args, kwargs)
-    run: Callable[[], R] = partial(_run, call, enqueued(*call))
     in_thread = isinstance(executor, ThreadPoolExecutor)
+    delivery = Delivery()
+    delivery.has_begun = not in_thread  # or it may have: what becomes of it in a process is not seen here
+    run: Callable[[], R] = partial(_run, call, enqueued(*call), delivery if in_thread else None)
     try:
         future = executor.submit(partial(copy_context().run, run) if in_thread else run)
     except BaseException as error:
         given_up(*call, error=error)
         raise
     _mark(future, job, call)
-    future.add_done_callback(partial(_done, [call], in_thread))
+    future.add_done_callback(partial(_done, [call], delivery))
     return future
 
 
@@ -87,10 +92,10 @@ def create_task(function: Callable[P, Coroutine[Any, Any, R]], /, *args: P.args,
         raise TypeError(f"create_task takes an async function, not {function!r}: there is submit")
     job, loop = Job.of(function), asyncio.get_running_loop()
     call: _Call = (function, str(uuid4()), args, kwargs)
-    waiting: list[_Call] = [call]
-    task = loop.create_task(_arun(waiting))
+    delivery = Delivery()
+    task = loop.create_task(_arun([call], delivery))
     _mark(task, job, call)
-    task.add_done_callback(partial(_done_task, waiting))
+    task.add_done_callback(partial(_done_task, [call], delivery))
     return task
 
 
@@ -111,14 +116,21 @@ def _mark(future: Any, job: Job, call: _Call) -> None:
     _, task, args, kwargs = call
     id: str | None = None
     with suppress(Exception), queue_task(QueueTask(id=task)):  # it has been said in the log, or will be when it runs
-        id = check_name(job.called(*args, **kwargs)[0], "id")
+        id = check_id(job.called(*args, **kwargs)[0])
     future.job, future.job_progress_id = job, id
 
 
-def _run(call: _Call, version: int | None) -> Any:
+def _run(call: _Call, version: int | None, delivery: Delivery | None) -> Any:
     """Run the function, where the executor does."""
     function, id, args, kwargs = call
-    with queue_task(QueueTask(id=id, enqueued=version, end_cancelled=_end_cancelled)):
+    task = QueueTask(
+        id=id,
+        function=function,
+        enqueued=version,
+        end_cancelled=_end_cancelled,
+        delivery=delivery or Delivery(),
+    )
+    with queue_task(task):
         return function(*args, **kwargs)
 
 
@@ -126,22 +138,24 @@ def _end_cancelled() -> None:
     raise CancelledError("the job was cancelled")
 
 
-def _done(last_call: list[_Call], in_thread: bool, future: Future[Any]) -> None:
+def _done(last_call: list[_Call], delivery: Delivery, future: Future[Any]) -> None:
     """Tell what the function could not tell itself. The list is emptied: a future keeps what it calls when done."""
     call = last_call.pop()
     if future.cancelled():
         revoked(*call)
-        return
-    error = future.exception()
-    if isinstance(error, BrokenExecutor):
-        given_up(*call, error=error)
-    elif error is not None and not in_thread and not isinstance(error, JobAlreadyProcessing):
-        given_up(*call, error=error)  # what the function raised, which it has told; or it never got to its process
+    else:
+        ended(*call, delivery=delivery, error=future.exception())
 
 
-async def _arun(waiting: list[_Call]) -> Any:
+async def _arun(waiting: list[_Call], delivery: Delivery) -> Any:
     function, id, args, kwargs = waiting.pop()
-    task = QueueTask(id=id, was_cancelled=_is_cancelled, end_cancelled=_aend_cancelled)
+    task = QueueTask(
+        id=id,
+        function=function,
+        was_cancelled=_is_cancelled,
+        end_cancelled=_aend_cancelled,
+        delivery=delivery,
+    )
     with queue_task(task):
         return await function(*args, **kwargs)
 
@@ -154,12 +168,19 @@ def _aend_cancelled() -> None:
     raise asyncio.CancelledError("the job was cancelled")
 
 
-def _done_task(waiting: list[_Call], task: asyncio.Task[Any]) -> None:
-    """Tell of a task that was cancelled before it began, as nobody else has."""
-    if waiting:
-        task.get_loop().run_in_executor(None, _tell_dropped, waiting.pop())
+def _done_task(last_call: list[_Call], delivery: Delivery, task: asyncio.Task[Any]) -> None:
+    """Tell what the function could not tell itself: nothing, mostly."""
+    call = last_call.pop()
+    error = None if task.cancelled() else task.exception()
+    if error is None and (delivery.has_begun or not task.cancelled()):
+        return
+    task.get_loop().run_in_executor(None, _tell_ended, call, delivery, error)
 
 
-def _tell_dropped(call: _Call) -> None:
-    enqueued(*call)
-    revoked(*call)
+def _tell_ended(call: _Call, delivery: Delivery, error: BaseException | None) -> None:
+    if not delivery.has_begun and not isinstance(error, JobAlreadyProcessing):
+        enqueued(*call)  # so that there is something that has ended
+    if error is None:
+        revoked(*call)
+    else:
+        ended(*call, delivery=delivery, error=error)

@@ -20,7 +20,7 @@ from msgspec.structs import replace
 from job_progress import clock
 from job_progress.encoding import explain
 from job_progress.errors import JobAlreadyProcessing, StoreUnavailable
-from job_progress.events import Enqueue, GiveUp, Requeue, Revoke
+from job_progress.events import Enqueue, Explanation, GiveUp, Requeue, Revoke
 from job_progress.job import Job
 from job_progress.state import JobState, JobStatus
 from job_progress.task import Delivery, QueueTask, queue_task
@@ -83,7 +83,8 @@ def revoked(
     If it had not *begun*, a run of it that is alive is another delivery's, and is left alone. *reason* says why it
     will not run, if it was not asked for: what it was to follow has failed, say. The state shows it as its error.
     """
-    _tell(task, id, args, kwargs, lambda blank: Revoke(blank, begun, reason))
+    why = None if reason is None else explain(reason)
+    _tell(task, id, args, kwargs, lambda blank: Revoke(blank, begun, why))
 
 
 def given_up(
@@ -92,7 +93,7 @@ def given_up(
     args: Sequence[Any] = (),
     kwargs: Mapping[str, Any] | None = None,
     *,
-    error: BaseException | str,
+    error: BaseException | str | Explanation,
     begun: bool = True,
 ) -> None:
     """The queue will not run the task (any more): it has failed. Arguments as for `enqueued`.
@@ -109,7 +110,7 @@ def requeued(
     args: Sequence[Any] = (),
     kwargs: Mapping[str, Any] | None = None,
     *,
-    error: BaseException | str,
+    error: BaseException | str | Explanation,
     begun: bool = True,
 ) -> None:
     """The task's worker has died, and the queue will deliver it again: it is pending. Arguments as for `enqueued`.
@@ -127,7 +128,7 @@ def ended(
     kwargs: Mapping[str, Any] | None = None,
     *,
     delivery: Delivery,
-    error: BaseException | str | None = None,
+    error: BaseException | str | Explanation | None = None,
     will_retry: bool = False,
 ) -> None:
     """The queue says how a delivery of the task has ended; what it says ends in the state. Arguments as for `enqueued`.
@@ -136,18 +137,36 @@ def ended(
     stored. No I/O where the function's run has told the state the same.
 
     *delivery* is `QueueTask.delivery`, as it was handed to the function's run. *error* says why the task has failed,
-    to the queue; `None`: it has not. *will_retry*: the queue will run it again.
+    to the queue; `None`: it has not. *will_retry*: the queue will run it again. A run that is still alive, as in a
+    thread that goes on after the queue's time limit, is superseded by that: it stops at its next checkpoint.
     """
-    said = delivery.said
+    said, delivery.is_over = delivery.said, True
     if isinstance(error, JobAlreadyProcessing) or said is JobStatus.CANCELLED:
         return
     if error is None:
         if said is JobStatus.PENDING:  # what wraps the function has caught its error, so nothing runs again
             _tell(task, id, args, kwargs, lambda blank: GiveUp(blank, None))
     elif will_retry and said is not JobStatus.PENDING:
-        _tell(task, id, args, kwargs, lambda blank: Requeue(blank, explain(error), after_run=said is not None))
+        after_run = delivery.has_begun and said is not None
+        _tell(task, id, args, kwargs, lambda blank: Requeue(blank, explain(error), after_run, delivery.has_begun))
     elif not will_retry and said is not JobStatus.FAILED:
-        given_up(task, id, args, kwargs, error=error, begun=said is not None)
+        given_up(task, id, args, kwargs, error=error, begun=delivery.has_begun)
+
+
+def state_of(
+    task: object, id: str, args: Sequence[Any] = (), kwargs: Mapping[str, Any] | None = None
+) -> JobState | None:
+    """The state whose latest run the task is, or is to be, if there is one. Arguments as for `enqueued`.
+
+    One round trip. Unlike the others this may raise; it is for hooks that would else decide blindly.
+    """
+    job = Job.behind(task)
+    if job is None:
+        return None
+    with queue_task(QueueTask(id=id)):
+        blank = job.blank_of_task(*job.called(*args, **kwargs or {}))
+    state = job.get(blank.id)
+    return state if state is not None and state.task == blank.task else None
 
 
 class Absent:

@@ -38,6 +38,7 @@ except ModuleNotFoundError as error:  # pragma: no cover - in tests it is there
 from msgspec.structs import replace
 
 from job_progress import clock
+from job_progress.encoding import explain_report
 from job_progress.queues.lifecycle import Absent, address_of, ended, enqueued, given_up, hook, requeued, revoked
 from job_progress.state import JobState, JobStatus
 from job_progress.task import Delivery, QueueTask, queue_task
@@ -223,7 +224,7 @@ class Job(rq.job.Job):
         super().retry(*args, **kwargs)
 
     def _handle_failure(self, exc_string: str, *args: Any, **kwargs: Any) -> None:
-        error = exc_string.strip().rpartition("\n")[2] or "the worker died"
+        error = explain_report(exc_string.strip() or "the worker died")
         if self.get_status(refresh=False) == STOPPED:
             self.tell(revoked)
         elif self.delivery is not None:

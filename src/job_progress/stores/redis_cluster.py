@@ -19,7 +19,7 @@ from redis.backoff import ConstantBackoff
 from redis.client import PubSub
 from redis.cluster import ClusterNode
 from redis.connection import parse_url
-from redis.exceptions import ClusterDownError, RedisClusterException, RedisError, ResponseError
+from redis.exceptions import ClusterDownError, RedisError, ResponseError
 from redis.retry import Retry
 
 from job_progress.errors import StoreUnavailable
@@ -182,11 +182,15 @@ class ClusterSubscription:
         self._closed = True
         self._other_keys.set()
 
+    def _tell(self, key: str) -> None:
+        if key in self._keys and not self._closed:  # the part that still listens learns so later
+            self._changed(key)
+
     def _work(self) -> None:
         while not self._closed:
             try:
                 self._follow_on(self._store.nodes_of(list(self._keys)))
-            except (RedisError, RedisClusterException, OSError) as error:
+            except Exception as error:  # noqa: BLE001 - as in the subscription to one of them
                 logger.debug("the nodes of the cluster are unknown: %s", error)
             self._other_keys.wait(LOOK_EVERY)
             self._other_keys.clear()
@@ -200,7 +204,7 @@ class ClusterSubscription:
                 self._parts[node].unfollow(key)
         for node in set(nodes.values()) - set(self._parts):
             connect = partial(self._store.listen_to, node)
-            self._parts[node] = RedisSubscription(connect, self._store.channel_of, self._changed, sharded=True)
+            self._parts[node] = RedisSubscription(connect, self._store.channel_of, self._tell, sharded=True)
         for key, node in nodes.items():
             if before.get(key) != node:
                 self._parts[node].follow(key)

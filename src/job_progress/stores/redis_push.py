@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from contextlib import closing
 
 from redis.client import PubSub
-from redis.exceptions import RedisClusterException, RedisError
+from redis.exceptions import RedisError
 
 logger = logging.getLogger("job_progress")
 
@@ -67,12 +67,7 @@ class RedisSubscription:
                         key = self._keys.get(channel)
                         if key is not None and not self._closed.is_set():
                             self._changed(key)
-            except (
-                RedisError,
-                RedisClusterException,
-                OSError,
-                ValueError,
-            ) as error:  # the last, where the pool was closed meanwhile
+            except Exception as error:  # noqa: BLE001 - a client whose pool is closed meanwhile raises whatever it is
                 if self._sharded and "unknown command" in str(error):  # before version 7
                     self._sharded = False
                 logger.debug("changes are not pushed, and will be looked for: %s", error)

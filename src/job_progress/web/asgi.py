@@ -17,6 +17,7 @@ from job_progress.default import default_tracker
 from job_progress.tracker import Tracker
 from job_progress.web.messages import Request, Response
 from job_progress.web.site import Site
+from job_progress.web.view import ShowError
 from job_progress.web.ways import InLoop
 
 LOOK_FOR_SHUTDOWN = 0.25
@@ -113,7 +114,13 @@ def _request_of(request: StarletteRequest) -> Request:
     )
 
 
-def create_app(authorize: Any, *, tracker: Tracker | None = None, max_watchers: int = 10_000) -> App:
+def create_app(
+    authorize: Any,
+    *,
+    tracker: Tracker | None = None,
+    max_watchers: int = 10_000,
+    show_error: ShowError | None = None,
+) -> App:
     """The live view as an ASGI application: run it by itself, or mount it in Starlette or FastAPI.
 
     Args:
@@ -122,8 +129,11 @@ def create_app(authorize: Any, *, tracker: Tracker | None = None, max_watchers: 
             unknown), sync or async; or several of these combined with `|`; or `allow_all`.
         tracker: Whose states to serve; by default the default tracker, whichever that is by then.
         max_watchers: So many streams and held-back answers at a time; more are sent away with 503.
+        show_error: A function of a state that makes the text which everybody here is shown of its error. By default
+            those who may `"list"` see all of it; others what `fail("…")` or a `JobFailed` says, and of other
+            exceptions the type only.
 
     Raises:
-        TypeError: *authorize* is missing, or no rule.
+        TypeError: *authorize* is missing, or no rule; or *show_error* is no function.
     """
-    return App(Site(authorize, lambda: tracker or default_tracker(), InLoop(), max_watchers))
+    return App(Site(authorize, lambda: tracker or default_tracker(), InLoop(), max_watchers, show_error))

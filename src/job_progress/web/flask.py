@@ -12,6 +12,7 @@ from job_progress.default import default_tracker
 from job_progress.tracker import Tracker
 from job_progress.web.messages import Request
 from job_progress.web.site import Site
+from job_progress.web.view import ShowError
 from job_progress.web.ways import InThread, run
 from job_progress.web.wsgi import MAX_WATCHERS, body_of, raw_path_of
 
@@ -21,6 +22,7 @@ def create_blueprint(
     *,
     tracker: Tracker | None = None,
     max_watchers: int = MAX_WATCHERS,
+    show_error: ShowError | None = None,
     name: str = "job_progress",
 ) -> Blueprint:
     """The live view as a blueprint, to be registered with a `url_prefix`.
@@ -31,14 +33,15 @@ def create_blueprint(
         authorize: Who may see and cancel what; as for `create_app`, with Flask's request.
         tracker: Whose states to serve; by default the default tracker, whichever that is by then.
         max_watchers: So many streams and held-back answers at a time; each takes a thread of the server.
+        show_error: Makes the text that is shown of a state's error; as for `create_app`.
         name: The blueprint's, as in `url_for("job_progress.live_view", path=links.path(…))`.
 
     Raises:
-        TypeError: *authorize* is missing, or no rule.
+        TypeError: *authorize* is missing, or no rule; or *show_error* is no function.
     """
     rule_and_tracker = authorize, lambda: tracker or default_tracker()
     sites = {
-        threaded: Site(*rule_and_tracker, InThread(streams=threaded, waits=threaded), max_watchers)
+        threaded: Site(*rule_and_tracker, InThread(streams=threaded, waits=threaded), max_watchers, show_error)
         for threaded in (True, False)
     }
     blueprint = Blueprint(name, __name__)

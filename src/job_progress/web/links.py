@@ -10,7 +10,7 @@ from collections.abc import Collection, Sequence
 from typing import Any
 from uuid import UUID
 
-from job_progress.names import check_name
+from job_progress.names import check_id, check_name
 from job_progress.tracker import check_positive
 from job_progress.web.access_log import keep_tokens_out_of_logs
 from job_progress.web.rules import Link, Question, Rule
@@ -65,7 +65,7 @@ class SignedLinks(Rule):
             check_positive(expires, "expires")
         until = None if expires is None else int(time.time() + expires)
         letters = "".join(action[0] for action in _ACTIONS if action in actions)
-        return f"s/{self.sign([check_name(job, 'job name'), check_name(id, 'id'), letters, until])}"
+        return f"s/{self.sign([check_name(job, 'job name'), check_id(id), letters, until])}"
 
     def opened(self, token: str) -> Link | None:
         """The link that *token* is, if it is unaltered and not expired."""

@@ -10,7 +10,7 @@ from contextlib import ExitStack, contextmanager
 from job_progress.state import JobState
 from job_progress.tracker import Tracker
 from job_progress.watch import Watcher
-from job_progress.web.view import state_event
+from job_progress.web.view import Errors, state_event
 from job_progress.web.ways import Bell, Way
 
 
@@ -21,15 +21,15 @@ class Full(Exception):
 class Topic:
     """One state that is watched: its newest snapshot, and the event that tells of it, made once for all."""
 
-    def __init__(self, tracker: Tracker, state: JobState, bell: Bell) -> None:
+    def __init__(self, tracker: Tracker, state: JobState, bell: Bell, errors: Errors) -> None:
         self.bell = bell
         self.watchers = 0
-        self._tracker = tracker
+        self._errors = errors
         self._subscription = ExitStack()
         watching = tracker.watching(state.job, state.id, bell.ring)
         self._watcher: Watcher = self._subscription.enter_context(watching)
         self._of: JobState | None = None
-        self._events: dict[bool, bytes] = {}
+        self._events: dict[tuple[bool, bool], bytes] = {}
 
     def offer(self, state: JobState) -> None:
         """Take *state*, which has just been read, if it is newer than what there is."""
@@ -42,14 +42,15 @@ class Topic:
         assert newest is not None  # noqa: S101 - see above
         return newest
 
-    def event(self, state: JobState, actions: Collection[str]) -> bytes:
-        """The event that tells of *state* whoever may do *actions*."""
-        may_cancel = "cancel" in actions
+    def event(self, state: JobState, actions: Collection[str], *, sees_all: bool) -> bytes:
+        """The event that tells of *state* those who may do *actions*, and see all of an error or not."""
+        viewer = "cancel" in actions, sees_all
         if state is not self._of:
             self._of, self._events = state, {}
-        made = self._events.get(may_cancel)
+        made = self._events.get(viewer)
         if made is None:
-            made = self._events[may_cancel] = state_event(state, self._tracker, actions)
+            error = self._errors.shown(state, sees_all=sees_all)
+            made = self._events[viewer] = state_event(state, error, actions)
         return made
 
     def close(self) -> None:
@@ -60,11 +61,12 @@ class Topic:
 class Live:
     """All that is watched through one web application, by *limit* watchers at most."""
 
-    def __init__(self, way: Way, limit: int) -> None:
+    def __init__(self, way: Way, limit: int, errors: Errors) -> None:
         self.closing = False
         self.watchers = 0
         self._way = way
         self._limit = limit
+        self._errors = errors
         self._lock = threading.Lock()
         self._bells: Counter[Bell] = Counter()
         self._topics: dict[tuple[object, Tracker, str, str], Topic] = {}
@@ -101,7 +103,7 @@ class Live:
         with self._lock:
             topic = self._topics.get(key)
             if topic is None:
-                topic = self._topics[key] = Topic(tracker, state, self._way.bell())
+                topic = self._topics[key] = Topic(tracker, state, self._way.bell(), self._errors)
             topic.watchers += 1
         try:
             with self.place(topic.bell):

@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from job_progress.errors import StoreUnavailable
 from job_progress.state import JobState, JobStatus
 from job_progress.tracker import Tracker
-from job_progress.web.view import event, state_event
+from job_progress.web.view import Errors, event, state_event
 from job_progress.web.ways import Bell
 
 logger = logging.getLogger("job_progress")
@@ -42,8 +42,9 @@ class LiveList:
     behind is told to load the list anew. The thread lives while there are viewers.
     """
 
-    def __init__(self, tracker: Callable[[], Tracker]) -> None:
+    def __init__(self, tracker: Callable[[], Tracker], errors: Errors) -> None:
         self._tracker = tracker
+        self._errors = errors
         self._lock = threading.Lock()
         self._bells: list[Bell] = []
         self._wake = threading.Event()
@@ -119,8 +120,7 @@ class LiveList:
         changed = [now[0] for name, now in found.items() if _is_news(seen.get(name), now)]
         if len(changed) > MANY:
             return RESET
-        tracker = self._tracker()
-        return b"".join(state_event(state, tracker) for state in reversed(changed))
+        return b"".join(state_event(state, self._errors.shown(state, sees_all=True)) for state in reversed(changed))
 
     def _begin(self) -> None:
         with self._lock:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Literal
 from urllib.parse import parse_qsl, quote, unquote
 
-from job_progress.names import check_name
+from job_progress.names import check_id, check_name
 from job_progress.state import JobStatus
 
 Verb = Literal["", "events", "cancel"]
@@ -116,7 +116,7 @@ def _parts(path: str, raw_path: str | None) -> list[str] | None:
 
 def _by_name(job: str, id: str, verb: Verb) -> ByName | None:
     try:
-        return ByName(check_name(job, "job name"), check_name(id, "id"), verb)
+        return ByName(check_name(job, "job name"), check_id(id), verb)
     except ValueError:
         return None
 

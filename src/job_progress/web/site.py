@@ -41,7 +41,7 @@ from job_progress.web.routes import (
     target_of,
 )
 from job_progress.web.rules import Action, Link, Question, as_rule
-from job_progress.web.view import event, fragment, shown, tag_of
+from job_progress.web.view import Errors, ShowError, event, fragment, shown, tag_of
 from job_progress.web.ways import Way
 
 logger = logging.getLogger("job_progress")
@@ -68,20 +68,29 @@ class Site:
         tracker: Gives the tracker whose states are served; asked at each request.
         way: How to wait, and to call what blocks.
         max_watchers: So many streams and held-back answers at a time.
+        show_error: Makes the text that is shown of a state's error; see `create_app`.
 
     Raises:
-        TypeError: *authorize* is no rule.
+        TypeError: *authorize* is no rule, or *show_error* no function.
         ValueError: *max_watchers* is below 1.
     """
 
-    def __init__(self, authorize: object, tracker: Callable[[], Tracker], way: Way, max_watchers: int) -> None:
+    def __init__(
+        self,
+        authorize: object,
+        tracker: Callable[[], Tracker],
+        way: Way,
+        max_watchers: int,
+        show_error: ShowError | None = None,
+    ) -> None:
         if max_watchers < 1:
             raise ValueError(f"max_watchers must be at least 1, not {max_watchers}")
         self._rule = as_rule(authorize)
         self._tracker = tracker
         self._way = way
-        self._live = Live(way, max_watchers)
-        self._list = LiveList(tracker)
+        self._errors = Errors(show_error)
+        self._live = Live(way, max_watchers, self._errors)
+        self._list = LiveList(tracker, self._errors)
 
     @property
     def watchers(self) -> int:
@@ -145,10 +154,9 @@ class Site:
             return NOT_FOUND
         query = query_of(request.query)
         if not live:
-            tracker = self._tracker()
-            states, cursor = await self._way.call(page_of, tracker, query)
-            listed = {"states": [shown(state, tracker) for state in states], "next": cursor}
-            return json_answer(200, listed)
+            states, cursor = await self._way.call(page_of, self._tracker(), query)
+            listed = [shown(state, self._errors.shown(state, sees_all=True)) for state in states]
+            return json_answer(200, {"states": listed, "next": cursor})
         return await self._streamed(request, self._list_events())
 
     async def _state(self, request: Request, target: ByLink | ByName) -> Response:
@@ -178,13 +186,14 @@ class Site:
         if not state.is_finished and await self._allows(request, "cancel", state, link):
             actions.append("cancel")
         if target.verb == "events" and not (self._way.streams or wants_events(request)):
-            return self._shown(request, target, state, actions, 200)  # not an error, which browsers complain of
+            return await self._shown(request, target, state, actions, 200)  # not an error, which browsers complain of
         if target.verb == "events":
             last_seen = request.headers.get("last-event-id", "")
             if state.is_finished and last_seen == str(state.version):
                 return Response(204, SAFE)  # which keeps browsers from coming back
-            return await self._streamed(request, self._state_events(state, actions, last_seen))
-        return self._shown(request, target, state, actions, 200)
+            sees_all = await self._sees_all(request)
+            return await self._streamed(request, self._state_events(state, actions, last_seen, sees_all=sees_all))
+        return await self._shown(request, target, state, actions, 200)
 
     async def _newer(self, request: Request, query: Query, state: JobState, link: Link | None) -> JobState | None:
         """*state*, or a newer one if that is asked for and comes in time; `None` if this viewer may not see it."""
@@ -203,7 +212,7 @@ class Site:
             return newest
         return None
 
-    async def _state_events(self, state: JobState, actions: list[str], last_seen: str) -> Stream:
+    async def _state_events(self, state: JobState, actions: list[str], last_seen: str, *, sees_all: bool) -> Stream:
         ends = monotonic() + uniform(LIFE / 2, LIFE)
         with self._live.watching(self._tracker(), state) as topic:
             yield _RETRY
@@ -217,7 +226,7 @@ class Site:
                     known = told is None and last_seen == str(newest.version) and not newest.is_stalled
                     told = newest
                     if not known or newest.is_finished:
-                        yield topic.event(newest, actions)
+                        yield topic.event(newest, actions, sees_all=sees_all)
                     if newest.is_finished:
                         yield event("end", id=newest.version)
                         return
@@ -258,10 +267,10 @@ class Site:
         except JobNotCancellable as refused:
             if refused.state is None or not refused.state.version:
                 return NOT_FOUND
-            return self._shown(request, target, refused.state, actions, 409, str(refused))
-        return self._shown(request, target, state, actions, 202)
+            return await self._shown(request, target, refused.state, actions, 409, str(refused))
+        return await self._shown(request, target, state, actions, 202)
 
-    def _shown(
+    async def _shown(
         self,
         request: Request,
         target: ByLink | ByName,
@@ -270,21 +279,30 @@ class Site:
         status: int,
         reason: str = "",
     ) -> Response:
-        tracker = self._tracker()
+        sees_all = self._errors.differ(state) and await self._sees_all(request)
+        error = self._errors.shown(state, sees_all=sees_all)
         kind = HTML if wants_html(request) else JSON
-        tag = tag_of(state, actions, kind.rpartition("/")[2])
+        tag = tag_of(state, actions, kind.rpartition("/")[2], sees_all=sees_all)
         headers = {"Vary": "Accept"} if status != 200 else {"Vary": "Accept", "ETag": tag}
         if status == 200 and has(request, tag):
             return Response(304, {**SAFE, **headers})
         if kind == HTML:
             address = f"{request.mount}/{address_of(target)}"
-            body = fragment(state, tracker, actions, address, reason)
+            body = fragment(state, error, actions, address, reason)
             return answer(status, body, HTML, **headers)
-        seen = shown(state, tracker, actions)
+        seen = shown(state, error, actions)
         return json_answer(status, {"error": reason, "state": seen} if reason else seen, **headers)
 
     async def _allows(self, request: Request, action: Action, state: JobState | None, link: Link | None = None) -> bool:
         return await self._rule.allows(Question(request.native, action, state, link), self._way)
+
+    async def _sees_all(self, request: Request) -> bool:
+        """May this viewer see all of an error? Those may who may list: they see all states."""
+        try:
+            return await self._allows(request, "list", None)
+        except Exception:  # a refusal by the framework's own exception, say: no reason not to show the state
+            logger.debug("whether a viewer may list was not answered, so no error's text is shown", exc_info=True)
+            return False
 
 
 def _is_same_life(newest: JobState, state: JobState) -> bool:

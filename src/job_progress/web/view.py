@@ -3,50 +3,68 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from html import escape
 from typing import Any
 
 import msgspec
 
+from job_progress.encoding import UNTOLD, type_in
 from job_progress.state import JobState
-from job_progress.tracker import Tracker
 
 logger = logging.getLogger("job_progress")
 
-_TRACEBACK = "Traceback (most recent call last):"
-_HIDDEN = "the job failed"
+ShowError = Callable[[JobState], str | None]
+"""A user's own: makes the text that everybody is shown of a state's error; `None`, and they are shown none."""
 
 
-def shown(state: JobState, tracker: Tracker, actions: Collection[str] | None = None) -> dict[str, Any]:
-    """`state.to_dict()` with its error as viewers may see it, and what this viewer may do, if *actions* says so."""
-    plain = state.to_dict()
-    if plain["error"] is not None:
-        plain["error"] = shown_error(state, tracker)
+class Errors:
+    """What people are shown of errors.
+
+    Args:
+        show_error: Makes it. By default those who may see all see all of it, and others what is meant for them.
+
+    Raises:
+        TypeError: *show_error* is no function.
+    """
+
+    def __init__(self, show_error: ShowError | None = None) -> None:
+        if show_error is not None and not callable(show_error):
+            raise TypeError(f"show_error= is a function that makes a text of a state, not {show_error!r}")
+        self._show_error = show_error
+
+    def differ(self, state: JobState) -> bool:
+        """May different people be shown different errors of *state*?"""
+        return self._show_error is None and state.error is not None
+
+    def shown(self, state: JobState, *, sees_all: bool) -> str | None:
+        """The error of *state*, if it has one, as somebody may see it who *sees_all*, or does not."""
+        if state.error is None:
+            return None
+        if self._show_error is not None:
+            try:
+                made = self._show_error(state)
+                return None if made is None else str(made)
+            except Exception:
+                logger.exception("show_error raised; viewers are told only that %s %r failed", state.job, state.id)
+                return UNTOLD
+        if sees_all:
+            return state.error
+        return type_in(state.error) if state.error_for_viewers is None else state.error_for_viewers
+
+
+def shown(state: JobState, error: str | None, actions: Collection[str] | None = None) -> dict[str, Any]:
+    """`state.to_dict()` with *error* for its own, and what this viewer may do, if *actions* says so."""
+    plain = state.to_dict() | {"error": error}
     if actions is not None:
         plain["actions"] = sorted(actions, reverse=True)
     return plain
 
 
-def shown_error(state: JobState, tracker: Tracker) -> str:
-    """The error of *state* as `Tracker(show_error=…)` has it; without that the job's own, but no traceback."""
-    error = state.error or ""
-    if tracker.show_error is not None:
-        try:
-            error = str(tracker.show_error(state))
-        except Exception:
-            logger.exception("show_error raised; viewers are told only that %s %r failed", state.job, state.id)
-            return _HIDDEN
-    if _TRACEBACK in error:  # some libraries put that of another process into the message
-        lines = [line for line in error.splitlines() if line.strip()]
-        ends_it = lines and not lines[-1].startswith((" ", _TRACEBACK))
-        return lines[-1] if ends_it else _HIDDEN
-    return error
-
-
-def tag_of(state: JobState, actions: Collection[str], kind: str) -> str:
+def tag_of(state: JobState, actions: Collection[str], kind: str, *, sees_all: bool) -> str:
     """An ETag: another one whenever what is shown differs in more than the time that goes by."""
-    marks = f"{kind[0]}{'c' if 'cancel' in actions else ''}{'s' if state.is_stalled else ''}"
+    liveness = "s" if state.is_stalled else "h" if state.is_stuck else ""
+    marks = f"{kind[0]}{'c' if 'cancel' in actions else ''}{liveness}{'a' if sees_all else ''}"
     return f'W/"{state.version}{marks}"'
 
 
@@ -56,18 +74,18 @@ def event(name: str, data: bytes = b"{}", id: int | None = None) -> bytes:
     return b"%sevent: %s\ndata: %s\n\n" % (numbered, name.encode(), data)
 
 
-def state_event(state: JobState, tracker: Tracker, actions: Collection[str] | None = None) -> bytes:
-    """The event that tells of *state*."""
-    data = msgspec.json.encode(shown(state, tracker, actions))
+def state_event(state: JobState, error: str | None, actions: Collection[str] | None = None) -> bytes:
+    """The event that tells of *state*, with *error* for its own."""
+    data = msgspec.json.encode(shown(state, error, actions))
     return event("state", data, state.version if actions is not None else None)
 
 
-def fragment(state: JobState, tracker: Tracker, actions: Collection[str], address: str, said: str = "") -> bytes:
+def fragment(state: JobState, error: str | None, actions: Collection[str], address: str, said: str = "") -> bytes:
     """A piece of HTML that shows *state*, for pages without script, and for htmx, which has it renew itself.
 
     Args:
         state: What to show.
-        tracker: Whose `show_error` rewrites the error.
+        error: What to show of its error.
         actions: What the viewer may do.
         address: The absolute path of the state.
         said: Something to say besides, such as why it was not cancelled.
@@ -84,8 +102,8 @@ def fragment(state: JobState, tracker: Tracker, actions: Collection[str], addres
         parts.append(f'<span class="job-progress-items">{state.completed}{of}</span>')
     if state.message:
         parts.append(f'<span class="job-progress-message">{escape(state.message)}</span>')
-    if state.error:
-        parts.append(f'<span class="job-progress-error">{escape(shown_error(state, tracker))}</span>')
+    if error:
+        parts.append(f'<span class="job-progress-error">{escape(error)}</span>')
     if said:
         parts.append(f'<span class="job-progress-said">{escape(said)}</span>')
     if "cancel" in actions and state.can_be_cancelled and not state.is_cancelling:

@@ -13,6 +13,7 @@ from typing import Any, ClassVar
 from tests.queues.driver import Point
 from tests.queues.orders import OrderDriver, follow
 
+ONCE = "nothing runs again after an error"
 NOT_YET = "until it is due there is a schedule, and no execution"
 
 
@@ -26,9 +27,13 @@ class APScheduler(OrderDriver):
         "test_what_is_enqueued_is_pending": NOT_YET,
         "test_an_id_and_an_owner_come_from_the_arguments": NOT_YET,
         "test_what_is_cancelled_while_it_waits_never_runs": NOT_YET,
-        "test_a_retry_waits_with_its_error_and_starts_clean": "nothing runs again after an error",
+        "test_a_retry_waits_with_its_error_and_starts_clean": ONCE,
         Point.REVOKES: f"{NOT_YET} that could be taken back",
         Point.DIES: "what runs when its process dies is not fired again",
+        Point.REPEATS: "a firing comes once",
+        "test_what_fails_after_the_function_and_is_tried_again_is_the_next_attempt": ONCE,
+        Point.REFUSES: f"{NOT_YET} that could be refused",
+        Point.FOLLOWS: "no schedule follows another",
     }
 
     @property

@@ -8,13 +8,15 @@ import asyncio
 import os
 from contextlib import suppress
 from types import ModuleType
-from typing import Any
+from typing import Any, ClassVar
 
-from tests.queues.driver import Driver
+from tests.queues.driver import Driver, Point
 
 
 class Arq(Driver):
     """One queue."""
+
+    cannot: ClassVar = {Point.FOLLOWS: "no job of arq follows another."}
 
     name = "arq"
     round_trips = 4

@@ -26,9 +26,15 @@ class Celery(Driver):
     def __init__(self, address: str) -> None:
         super().__init__(address)
         os.environ[ADDRESS] = address
+        from celery.signals import before_task_publish
+
         from tests.queues.drivers.celery_app import app
 
         self.app = app
+        self._sent: dict[str, Any] = {}
+        from celery.signals import before_task_publish
+
+        before_task_publish.connect(self._note, weak=False)
         self._place = TemporaryDirectory(prefix="celery-")
         self._folder = Path(self._place.name)
         self._revoked: Path | None = None
@@ -55,12 +61,29 @@ class Celery(Driver):
     def send(self, job: str, *args: Any, retries: int = 0) -> str:
         return str(self.app.tasks[f"{job}-{retries}"].apply_async(args).id)
 
+    def _note(self, body: Any, headers: dict[str, Any], **message: Any) -> None:
+        self._sent[headers["id"]] = {"body": body, "headers": headers, **message}
+
     def send_again(self, id: str, job: str, *args: Any) -> None:
-        # What workers do with a message that was not acknowledged within `visibility_timeout`.
         with self.app.connection_for_write() as connection, connection.channel() as channel:
-            for tag, message in channel.client.hgetall(channel.unacked_key).items():
-                if id.encode() in message:
-                    channel.qos.restore_by_tag(tag.decode())
+            # What workers do with a message that was not acknowledged within `visibility_timeout`.
+            unacknowledged = channel.client.hgetall(channel.unacked_key).items()
+            tags = [tag.decode() for tag, message in unacknowledged if id.encode() in message]
+            for tag in tags:
+                channel.qos.restore_by_tag(tag)
+            if not tags:  # what was done, but came back before that was known
+                sent = self._sent[id]
+                route = {key: sent[key] for key in ("exchange", "routing_key", "headers")}
+                connection.Producer(channel).publish(sent["body"], serializer="json", **route, **sent["properties"])
+
+    def send_followed(self, first: tuple[str, ...], then: tuple[str, ...]) -> tuple[str, str]:
+        from celery import chain
+
+        links = [self.app.tasks[f"{job}-0"].si(*args) for job, *args in (first, then)]
+        from celery import chain
+
+        last: Any = chain(*links).apply_async()
+        return str(last.parent.id), str(last.id)
 
     def revoke(self, id: str) -> None:
         # What is revoked is known to workers only, each of which may keep it in a file for the next one.

@@ -11,7 +11,7 @@ from typing import Any
 from job_progress import tracked
 from tests.queues import async_jobs, jobs
 from tests.queues.drivers.django_project import PACKAGE
-from tests.queues.jobs import tracker
+from tests.queues.jobs import failing_after, tracker
 
 task: Callable[..., Callable[[Callable[..., Any]], Any]] = import_module(PACKAGE).task
 
@@ -50,6 +50,7 @@ nameless = task()(here(jobs.nameless))
 fails_before = task()(here(jobs.fails_before))
 fails_after = task()(here(jobs.fails_after))
 flaky_after = task()(here(jobs.flaky_after))
+effect = task()(here(jobs.effect))
 async_wait = task()(ahere(async_jobs.wait))
 
 
@@ -59,6 +60,28 @@ def with_context(context: Any, name: str) -> int:
     """Tell which attempt it is, by Django."""
     attempt: int = context.attempt
     return attempt
+
+
+@task()
+@tracked(tracker=tracker)
+def unstorable() -> object:
+    """Return what Django cannot store."""
+    return object()
+
+
+@task()
+@tracked(tracker=tracker)
+def answer() -> int:
+    """Have a result that only Django has."""
+    return 42
+
+
+@task()
+@failing_after
+@tracked(tracker=tracker, id="name")
+def run_another(name: str) -> None:
+    """Have another task run within it, at once."""
+    answer.using(backend="immediate").enqueue()
 
 
 @task()

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from types import ModuleType
 from typing import Any, ClassVar
 
 from django.conf import settings
 from django.core.management import call_command
-from django.db import connections
+from django.db import connection, connections
 from django.test.utils import override_settings
 
 from tests.queues.driver import Driver, Point, Worker
@@ -24,9 +25,11 @@ class DjangoTasks(Driver):
     round_trips = 4
     cannot: ClassVar[Mapping[Point | str, str]] = {
         Point.REVOKES: "Django's tasks cannot be taken back, and do not expire.",
+        Point.FOLLOWS: "Django's tasks know none that follow another.",
         "test_a_retry_waits_with_its_error_and_starts_clean": "Django's tasks are not retried.",
+        "test_what_fails_after_the_function_and_is_tried_again_is_the_next_attempt": "Django's tasks are not retried.",
         "test_a_killed_worker_is_noticed_and_its_task_runs_again": (
-            "The task of a worker that was killed is RUNNING for ever, to Django; its state is stalled."
+            "The task of a worker that was killed stays RUNNING, to Django; its state is stalled."
         ),
     }
     has_cancelled = False
@@ -63,6 +66,18 @@ class DjangoTasks(Driver):
     def send_again(self, id: str, job: str, *args: Any) -> None:
         # Django never does; somebody who looks after its database may.
         self._row(id).update(status="READY")
+
+    @contextmanager
+    def refusing(self) -> Iterator[None]:
+        with connection.cursor() as cursor:
+            cursor.execute(
+                "CREATE TRIGGER refuse BEFORE INSERT ON django_tasks_database_dbtaskresult"
+                " BEGIN SELECT RAISE(FAIL, 'disk full'); END"
+            )
+            try:
+                yield
+            finally:
+                cursor.execute("DROP TRIGGER refuse")
 
     def revoke(self, id: str) -> None:
         raise NotImplementedError

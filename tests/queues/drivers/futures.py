@@ -9,7 +9,8 @@ import signal
 import sys
 import tempfile
 from abc import abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from threading import Thread
 from types import ModuleType
@@ -22,7 +23,12 @@ from tests.queues.orders import OrderDriver, follow
 
 WORKERS = 2
 ONCE = "nothing runs again after an error"
+ONLY_ONCE = "a call comes once"
+NONE_FOLLOW = "no future or task follows another"
+AGAIN = "test_what_fails_after_the_function_and_is_tried_again_is_the_next_attempt"
 AT_ONCE = "a task begins at once, so it never waits"
+
+REFUSED = "refused: "
 
 Some = concurrent.futures.Future[Any] | asyncio.Task[Any]
 
@@ -35,6 +41,9 @@ class Futures(OrderDriver):
     cannot: ClassVar = {
         Point.DIES: "when a process of a pool dies, all that the pool has fails, and nothing runs again",
         "test_a_retry_waits_with_its_error_and_starts_clean": ONCE,
+        AGAIN: ONCE,
+        Point.REPEATS: ONLY_ONCE,
+        Point.FOLLOWS: NONE_FOLLOW,
     }
 
     @property
@@ -42,6 +51,19 @@ class Futures(OrderDriver):
         from tests.queues import jobs
 
         return jobs
+
+    @contextmanager
+    def refusing(self) -> Iterator[None]:
+        self.be_there()
+        self.order("refuse", True)
+        yield
+        self.order("refuse", False)
+
+    def send(self, job: str, *args: Any, retries: int = 0) -> str:
+        id = super().send(job, *args, retries=retries)
+        if id.startswith(REFUSED):
+            raise RuntimeError(id)
+        return id
 
     def task(self, job: str) -> object:
         with concurrent.futures.ThreadPoolExecutor(1) as executor:
@@ -58,8 +80,12 @@ class Asyncio(OrderDriver):
         "test_an_id_and_an_owner_come_from_the_arguments": AT_ONCE,
         "test_what_is_cancelled_while_it_waits_never_runs": AT_ONCE,
         "test_a_retry_waits_with_its_error_and_starts_clean": ONCE,
+        AGAIN: ONCE,
+        Point.REPEATS: ONLY_ONCE,
+        Point.FOLLOWS: NONE_FOLLOW,
         Point.REVOKES: f"{AT_ONCE}; one that is cancelled while it runs is cancelled",
         Point.DIES: "its tasks die with their process",
+        Point.REFUSES: "a loop takes every task",
     }
 
     @property
@@ -86,11 +112,15 @@ class Host:
     def follow(self) -> None:
         """Do as told."""
         orders: dict[str, Callable[..., Any]] = {"cancel": self.cancel, "outcome": self.outcome}
-        follow({**orders, "work": self.work, "submit": self.submit})
+        follow({**orders, "work": self.work, "submit": self.submit, "refuse": self.refuse})
 
     @abstractmethod
     def work(self) -> None:
         """Begin with what waits."""
+
+    def refuse(self, refuses: bool) -> None:
+        """Take no more calls."""
+        raise NotImplementedError
 
     @abstractmethod
     def submit(self, job: str, *args: Any) -> str:
@@ -125,6 +155,9 @@ class Pool(Host):
     def __init__(self, executor: concurrent.futures.Executor) -> None:
         super().__init__()
         self.executor = executor
+        self.closed = concurrent.futures.ThreadPoolExecutor(1)
+        self.closed.shutdown()
+        self.refuses = False
         self.go = Path(tempfile.mkdtemp(prefix="pool-")) / "go"
         for _ in range(WORKERS):
             executor.submit(hold, str(self.go))
@@ -135,7 +168,14 @@ class Pool(Host):
     def submit(self, job: str, *args: Any) -> str:
         from tests.queues import jobs
 
-        return self.keep(submit(self.executor, getattr(jobs, job), *args))
+        try:
+            return self.keep(submit(self.closed if self.refuses else self.executor, getattr(jobs, job), *args))
+        except RuntimeError as error:
+            return f"{REFUSED}{error}"
+
+    def refuse(self, refuses: bool) -> None:
+        """Take no more calls, as an executor that has been shut down."""
+        self.refuses = refuses
 
 
 class Loop(Host):

@@ -54,6 +54,11 @@ class Huey(Driver):
     def send_again(self, id: str, job: str, *args: Any) -> None:
         self.huey.storage.enqueue(self.huey.serialize_task(self.sent[id]))
 
+    def send_followed(self, first: tuple[str, ...], then: tuple[str, ...]) -> tuple[str, str]:
+        tasks = [self.tasks[job].s(*args) for job, *args in (first, then)]
+        self.huey.enqueue(tasks[0].then(tasks[1]))
+        return tasks[0].id, tasks[1].id
+
     def revoke(self, id: str) -> None:
         self.huey.revoke_by_id(id)
 

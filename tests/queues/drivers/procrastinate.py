@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from inspect import signature
 from types import ModuleType
-from typing import Any
+from typing import Any, ClassVar
 
-from tests.queues.driver import Driver
+from tests.queues.driver import Driver, Point
 from tests.servers.postgresql import PostgreSQLServer
 
 
@@ -17,6 +19,7 @@ class Procrastinate(Driver):
 
     name = "Procrastinate"
     round_trips = 4
+    cannot: ClassVar[Mapping[Point | str, str]] = {Point.FOLLOWS: "Procrastinate knows no jobs that follow another."}
 
     def __init__(self, address: str) -> None:
         super().__init__(address)
@@ -57,6 +60,20 @@ class Procrastinate(Driver):
     def redeliver(self, id: str, job: str, *args: Any) -> None:
         # What an operator does for each of `get_stalled_jobs`.
         self.app.job_manager.retry_job_by_id(int(id), datetime.now(UTC))
+
+    @contextmanager
+    def refusing(self) -> Iterator[None]:
+        body = "BEGIN RAISE EXCEPTION 'disk full'; END"
+        with self.server.connect() as connection:
+            connection.execute(f"CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS $$ {body} $$")
+            connection.execute(
+                "CREATE TRIGGER refuse BEFORE INSERT OR UPDATE ON procrastinate_jobs EXECUTE FUNCTION refuse()"
+            )
+        try:
+            yield
+        finally:
+            with self.server.connect() as connection:
+                connection.execute("DROP FUNCTION refuse CASCADE")
 
     def revoke(self, id: str) -> None:
         assert self.app.job_manager.cancel_job_by_id(int(id))

@@ -8,6 +8,7 @@ import signal
 import sys
 from collections.abc import Mapping
 from contextlib import suppress
+from inspect import signature
 from pathlib import Path
 from types import ModuleType
 from typing import Any, ClassVar
@@ -81,6 +82,18 @@ class Taskiq(Driver):
 
         message = TaskiqMessage(task_id=id, task_name=job, labels={}, args=[*args], kwargs={})
         self.runner.run(self.broker.kick(self.broker.formatter.dumps(message)))
+
+    def send_followed(self, first: tuple[str, ...], then: tuple[str, ...]) -> tuple[str, str]:
+        from taskiq_pipelines import Pipeline
+
+        (one, *args), (other, *others) = first, then
+        names = signature(getattr(self.jobs, other)).parameters
+        task, follower = self.broker.find_task(one), self.broker.find_task(other)
+        assert follower is not None
+        pipeline: Pipeline[Any, Any] = Pipeline(self.broker, task)
+        pipeline.call_after(follower, **dict(zip(names, others, strict=True)))
+        self.runner.run(pipeline.kiq(*args))
+        return pipeline.steps[0].task_id, pipeline.steps[1].task_id
 
     def revoke(self, id: str) -> None:
         raise NotImplementedError(self.cannot[Point.REVOKES])

@@ -12,6 +12,7 @@ from typing import Any
 
 from taskiq import AsyncBroker, SmartRetryMiddleware
 from taskiq.message import BrokerMessage
+from taskiq_pipelines import PipelineMiddleware
 from taskiq_redis import RedisAsyncResultBackend, RedisStreamBroker
 
 from job_progress.queues.taskiq import ProgressMiddleware
@@ -31,8 +32,11 @@ class Broker(RedisStreamBroker):
 def broker_of(address: str, module: ModuleType) -> AsyncBroker:
     """A broker with the jobs of *module*."""
     results: RedisAsyncResultBackend[Any] = RedisAsyncResultBackend(address)
-    broker = Broker(address, xread_block=200).with_result_backend(results)
-    broker.add_middlewares(ProgressMiddleware(), SmartRetryMiddleware(default_delay=1))
+    # A worker that is killed may hold the lock for good, without a timeout.
+    broker = Broker(address, xread_block=200, idle_timeout=5000, unacknowledged_lock_timeout=2.0).with_result_backend(
+        results
+    )
+    broker.add_middlewares(ProgressMiddleware(), SmartRetryMiddleware(default_delay=1), PipelineMiddleware())
     for name in jobs.NAMES:
         broker.register_task(_wrapped(getattr(module, name)), name)
     return broker
@@ -42,12 +46,12 @@ def _wrapped(function: Callable[..., Any]) -> Callable[..., Any]:
     """A function that Taskiq may rename, as it does: other queues look for the job under its own name."""
 
     @wraps(function)
-    def call(*args: Any) -> Any:
-        return function(*args)
+    def call(*args: Any, **kwargs: Any) -> Any:
+        return function(*args, **kwargs)
 
     @wraps(function)
-    async def acall(*args: Any) -> Any:
-        return await function(*args)
+    async def acall(*args: Any, **kwargs: Any) -> Any:
+        return await function(*args, **kwargs)
 
     return acall if iscoroutinefunction(function) else call
 

@@ -21,6 +21,7 @@ from job_progress.web import allow_all, create_app
 from job_progress.web.asgi import App
 from job_progress.web.site import Site
 from job_progress.web.ways import InLoop
+from tests.servers.process import free_port
 from tests.waiting import eventually
 
 ROOT = Path(__file__).parents[3]
@@ -43,9 +44,7 @@ class Server:
     def __init__(self, store: str, log: Path) -> None:
         self.store = store
         self._log = log
-        with socket.socket() as free:
-            free.bind(("127.0.0.1", 0))
-            self.port: int = free.getsockname()[1]
+        self.port = free_port()
         self.url = f"http://127.0.0.1:{self.port}"
         self.start()
 

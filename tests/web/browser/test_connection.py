@@ -152,7 +152,7 @@ def test_a_quiet_stream_is_left_alone(page: Page, server: Server, work: Work, na
 def test_it_tries_for_ever_and_less_and_less_often(
     page: Page, server: Server, work: Work, console: Console, name: str
 ) -> None:
-    """Ten minutes without a server: soon again at first, then two to five times a minute, and then it goes on."""
+    """Six minutes without a server: soon again at first, then two to five times a minute, and then it goes on."""
     console.loses_the_network = True
     worker = work(name)
     page.clock.install()
@@ -163,7 +163,7 @@ def test_it_tries_for_ever_and_less_and_less_often(
     failed: list[str] = []
     page.on("requestfailed", lambda request: failed.append(request.url))
     counts = []
-    for _ in range(10):
+    for _ in range(6):
         for _ in range(60):
             page.clock.run_for(1_000)
         counts.append(len(failed))
@@ -301,7 +301,13 @@ def test_an_answer_that_is_no_state(page: Page, work: Work, name: str, kind: str
     expect(part(bar, "status")).to_have_text("Connection lost, trying again…")
     for _ in range(20):
         page.clock.run_for(1_000)
-    assert 2 <= len(answered) <= 12
+    assert len(answered) <= 12
+
+    def asks_again() -> bool:  # answers do not come by the page's clock
+        page.clock.run_for(1_000)
+        return len(answered) >= 2
+
+    eventually(asks_again)
     page.unroute("**/events")
     worker.do("update", 0.25)
     comes(page, bar, "25%")

@@ -10,7 +10,9 @@ import sqlite3
 import sys
 import sysconfig
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager, nullcontext
+from contextlib import ExitStack, contextmanager, nullcontext, redirect_stderr, redirect_stdout
+from errno import EIO
+from io import BufferedWriter, FileIO, TextIOWrapper
 from pathlib import Path
 from secrets import token_hex
 from tempfile import TemporaryDirectory
@@ -170,27 +172,39 @@ class _Driver:
 
 @contextmanager
 def _stops() -> Iterator[list[int]]:
-    """The signals to stop that have come since."""
+    """The signals to stop that have come since; words to a terminal that was closed go nowhere meanwhile."""
     seen: list[int] = []
-    terminals = [stream.fileno() for stream in (sys.stdout, sys.stderr) if stream.isatty()]
 
     def note(number: int, frame: FrameType | None) -> None:
         seen.append(number)
 
-    def hang_up(number: int, frame: FrameType | None) -> None:
-        with Path(os.devnull).open("w") as nowhere:  # the terminal is closed, and takes no more words
-            for terminal in terminals:
-                os.dup2(nowhere.fileno(), terminal)
-        seen.append(number)
-
     before = {one: signal.signal(one, note) for one in (signal.SIGINT, signal.SIGTERM)}
-    if hasattr(signal, "SIGHUP") and signal.getsignal(signal.SIGHUP) != signal.SIG_IGN:  # not under nohup
-        before[signal.SIGHUP] = signal.signal(signal.SIGHUP, hang_up)
-    try:
-        yield seen
-    finally:
-        for one, handler in before.items():
-            signal.signal(one, handler)
+    with ExitStack() as stack:
+        if hasattr(signal, "SIGHUP"):
+            if signal.getsignal(signal.SIGHUP) != signal.SIG_IGN:  # not under nohup
+                before[signal.SIGHUP] = signal.signal(signal.SIGHUP, note)
+            for stream, redirected in ((sys.stdout, redirect_stdout), (sys.stderr, redirect_stderr)):
+                if isinstance(stream, TextIOWrapper) and stream.isatty():
+                    terminal = BufferedWriter(_Terminal(stream.fileno(), "w", closefd=False))
+                    patient = TextIOWrapper(terminal, stream.encoding, stream.errors, line_buffering=True)
+                    stack.enter_context(redirected(patient))
+        try:
+            yield seen
+        finally:
+            for one, handler in before.items():
+                signal.signal(one, handler)
+
+
+class _Terminal(FileIO):
+    """A terminal that may be closed: its signal comes later than the first error, or never."""
+
+    def write(self, data: Any, /) -> int:
+        try:
+            return super().write(data)
+        except OSError as error:
+            if error.errno != EIO:
+                raise
+            return len(data)
 
 
 def _report_loss(worker: Worker) -> None:

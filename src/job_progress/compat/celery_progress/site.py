@@ -13,7 +13,7 @@ from job_progress.state import JobState
 from job_progress.tracker import Tracker
 from job_progress.web.messages import NOT_FOUND, Request, Response, json_answer, refusal
 from job_progress.web.site import Site
-from job_progress.web.view import shown_error
+from job_progress.web.view import ShowError
 from job_progress.web.ways import Way
 
 _AGES_AGO = datetime.min.replace(tzinfo=UTC)
@@ -24,19 +24,25 @@ class CeleryProgressSite(Site):
     """Answers `/<task id>/` with what is known of that task, in celery-progress's own words.
 
     Args:
-        authorize: Who may see what; see `create_app`. The action is always `"view"`.
+        authorize: Who may see what; see `create_app`. What is asked for is always to `"view"`.
         tracker: Gives the tracker whose states are served; asked at each request.
         way: How to wait, and to call what blocks.
         jobs: In which jobs to look for the task; see `names_of`. By default all that this process knows.
+        show_error: Makes the text that is shown of a state's error; see `create_app`.
 
     Raises:
-        TypeError: *authorize* is no rule, or one of *jobs* is none.
+        TypeError: *authorize* is no rule, one of *jobs* is none, or *show_error* no function.
     """
 
     def __init__(
-        self, authorize: object, tracker: Callable[[], Tracker], way: Way, jobs: Iterable[object] | None = None
+        self,
+        authorize: object,
+        tracker: Callable[[], Tracker],
+        way: Way,
+        jobs: Iterable[object] | None = None,
+        show_error: ShowError | None = None,
     ) -> None:
-        super().__init__(authorize, tracker, way, max_watchers=1)  # nobody watches
+        super().__init__(authorize, tracker, way, max_watchers=1, show_error=show_error)  # nobody watches
         self._names = None if jobs is None else names_of(jobs)
 
     async def _routed(self, request: Request) -> Response:
@@ -51,7 +57,10 @@ class CeleryProgressSite(Site):
         state = await self._way.call(self._found, tracker, id)
         if not await self._allows(request, "view", state):
             return NOT_FOUND
-        return json_answer(200, answer_about(state, tracker))
+        if state is None:
+            return json_answer(200, answer_about(None))
+        sees_all = self._errors.differ(state) and await self._sees_all(request)
+        return json_answer(200, answer_about(state, self._errors.shown(state, sees_all=sees_all)))
 
     def _found(self, tracker: Tracker, id: str) -> JobState | None:
         """The newest execution with this id, of any of the jobs. One round trip."""
@@ -71,8 +80,10 @@ def names_of(jobs: Iterable[object]) -> list[str]:
     return [check_name(job, "job name") if isinstance(job, str) else Job.of(job).name for job in jobs]
 
 
-def answer_about(state: JobState | None, tracker: Tracker) -> dict[str, Any]:
+def answer_about(state: JobState | None, error: str | None = None) -> dict[str, Any]:
     """What celery-progress 0.5 answers about a task in this *state*; what is unknown is waiting, as with Celery.
+
+    *error* is what to show of its error.
 
     Its source is `celery_progress.backend.Progress.get_info`.
     """
@@ -84,7 +95,7 @@ def answer_about(state: JobState | None, tracker: Tracker) -> dict[str, Any]:
         return _ended("SUCCESS", success=True, result=state.result)
     if state.is_cancelled:
         return _ended("REVOKED", success=False, result="Task cancelled")
-    error = shown_error(state, tracker)
+    error = error or ""
     if state.is_failed:
         return _ended("FAILURE", success=False, result=error)
     message = f"{error[:50]}..."

@@ -15,7 +15,7 @@ from django.utils.module_loading import autodiscover_modules
 
 from job_progress.compat.celery_progress.site import CeleryProgressSite
 from job_progress.default import default_tracker
-from job_progress.web.django.conf import rule
+from job_progress.web.django.conf import rule, show_error
 from job_progress.web.django.rules import DjangoLoop
 from job_progress.web.django.views import answered
 from job_progress.web.ways import InThread
@@ -24,13 +24,14 @@ from job_progress.web.ways import InThread
 @cache
 def _in_loop() -> CeleryProgressSite:
     autodiscover_modules("tasks")
-    return CeleryProgressSite(rule(), default_tracker, DjangoLoop())
+    return CeleryProgressSite(rule(), default_tracker, DjangoLoop(), show_error=show_error())
 
 
 @cache
 def _in_thread(*, threaded: bool) -> CeleryProgressSite:
     autodiscover_modules("tasks")
-    return CeleryProgressSite(rule(), default_tracker, InThread(streams=False, waits=threaded))
+    way = InThread(streams=False, waits=threaded)
+    return CeleryProgressSite(rule(), default_tracker, way, show_error=show_error())
 
 
 async def task_status(request: HttpRequest, task_id: str) -> HttpResponseBase:

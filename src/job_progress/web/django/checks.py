@@ -16,8 +16,10 @@ from job_progress.web.django.conf import (
     WEB_SETTINGS,
     job_progress_settings,
     rule,
+    show_error,
     tracker_settings,
 )
+from job_progress.web.view import Errors
 
 _AUTHENTICATION = "django.contrib.auth.middleware.AuthenticationMiddleware"
 
@@ -46,6 +48,11 @@ def check_settings(app_configs: Sequence[AppConfig] | None, **kwargs: Any) -> li
         found.append(Error(f"JOB_PROGRESS['AUTHORIZE'] is no rule: {error}", hint=hint, id="job_progress.E003"))
     if not isinstance(given.get("MAX_WATCHERS", 1), int) or given.get("MAX_WATCHERS", 1) < 1:
         found.append(Error("JOB_PROGRESS['MAX_WATCHERS'] must be a number from 1.", id="job_progress.E004"))
+    try:
+        Errors(show_error())
+    except (TypeError, ImportError) as error:
+        hint = "It takes a function of the state that gives the text to show; or the dotted path of one."
+        found.append(Error(f"JOB_PROGRESS['SHOW_ERROR'] is no function: {error}", hint=hint, id="job_progress.E005"))
     if "AUTHORIZE" not in given and _AUTHENTICATION not in settings.MIDDLEWARE:
         found.append(
             checks.Warning(

@@ -15,13 +15,14 @@ from job_progress.web.django.links import links
 from job_progress.web.django.rules import DjangoLoop, owner_or_staff
 from job_progress.web.rules import Rule, as_rule
 from job_progress.web.site import Site
+from job_progress.web.view import ShowError
 from job_progress.web.ways import InThread
 from job_progress.web.wsgi import MAX_WATCHERS
 
 TRACKER_SETTINGS = frozenset(name.upper() for name in inspect.signature(Tracker).parameters)
-"""What `Tracker` takes, in capitals; `KEY` and `SHOW_ERROR` by a dotted path."""
-WEB_SETTINGS = frozenset({"AUTHORIZE", "MAX_WATCHERS"})
-_BY_PATH = ("KEY", "SHOW_ERROR")
+"""What `Tracker` takes, in capitals; `KEY` by a dotted path, if need be."""
+WEB_SETTINGS = frozenset({"AUTHORIZE", "MAX_WATCHERS", "SHOW_ERROR"})
+"""What is for the live view only; `AUTHORIZE` and `SHOW_ERROR` by a dotted path, if need be."""
 
 
 def job_progress_settings() -> dict[str, Any]:
@@ -33,7 +34,7 @@ def tracker_settings() -> dict[str, Any]:
     """Those of the settings that `configure` takes."""
     given = job_progress_settings()
     return {
-        name.lower(): import_string(value) if name in _BY_PATH and isinstance(value, str) else value
+        name.lower(): import_string(value) if name == "KEY" and isinstance(value, str) else value
         for name, value in given.items()
         if name in TRACKER_SETTINGS
     }
@@ -49,14 +50,27 @@ def rule() -> Rule:
     return links | as_rule(import_string(given) if isinstance(given, str) else given)
 
 
+def show_error() -> ShowError | None:
+    """What `SHOW_ERROR` says, if it does.
+
+    Raises:
+        ImportError: It names nothing.
+    """
+    given: Any = job_progress_settings().get("SHOW_ERROR")
+    made: ShowError | None = import_string(given) if isinstance(given, str) else given
+    return made
+
+
 @cache
 def loop_site() -> Site:
     """What answers under ASGI."""
-    return Site(rule(), default_tracker, DjangoLoop(), job_progress_settings().get("MAX_WATCHERS", 10_000))
+    limit = job_progress_settings().get("MAX_WATCHERS", 10_000)
+    return Site(rule(), default_tracker, DjangoLoop(), limit, show_error())
 
 
 @cache
 def thread_site(*, threaded: bool) -> Site:
     """What answers under WSGI, where streams would take a thread each for good; *threaded*: the server has some."""
     way = InThread(streams=False, waits=threaded)
-    return Site(rule(), default_tracker, way, job_progress_settings().get("MAX_WATCHERS", MAX_WATCHERS))
+    limit = job_progress_settings().get("MAX_WATCHERS", MAX_WATCHERS)
+    return Site(rule(), default_tracker, way, limit, show_error())

@@ -538,6 +538,7 @@ def test_all_that_depends_on_a_failed_job_ends_with_the_reason(
     queue.work()
     assert becomes(queue, second, finished).error == f"not run: {jobs.fail.job.name}, before it, has failed"
     assert becomes(queue, third, finished).error == f"not run: {jobs.add.job.name}, before it, was not run"
+    assert queue.outcome(first.id) == "failed"
     late = tasks.enqueue(jobs.silent, depends_on=first)
     assert (state_of(late).status, state_of(late).attempt) == ("cancelled", 0)
     many = tasks.enqueue_many([TrackedQueue.prepare_data(jobs.silent, depends_on=first)])

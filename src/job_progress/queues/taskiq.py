@@ -222,7 +222,7 @@ class _Delivery:
         """As Taskiq says. What an earlier delivery has stored stays, and after what was cancelled nothing runs."""
         said = self.task.delivery.said
         task = self._broker.find_task(message.task_name)
-        if said is JobStatus.PENDING and task is not None:
+        if said in (None, JobStatus.PENDING) and task is not None:
             await in_thread(ended, *_call(task, message), delivery=self.task.delivery)
         elif said is JobStatus.CANCELLED and pipelines.step_of(message) is not None:
             await in_thread(drop_following, self._broker, message, "was cancelled")

@@ -153,13 +153,17 @@ class Storm:
         deadline = time.monotonic() + 1800
         while True:
             states = self.until_quiet(deadline)
-            left = [state for state in states.values() if not state.is_finished]
+            left = [state for state in states.values() if not state.is_finished or self.is_held(state)]
             if not left:
                 return states
             for state in left:
                 number = self.ids[state.id]
                 self.redelivered[state.id] += 1
                 self.queue.driver.redeliver(state.id, "effect", str(self.ledger.path), number, kind_of(number))
+
+    def is_held(self, state: JobState) -> bool:
+        """Its worker died after the end of its run, and before the queue had a word of that."""
+        return not state.is_cancelled and self.queue.driver.outcome(state.id) is None
 
     def close(self) -> None:
         """Nobody works any more."""

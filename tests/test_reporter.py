@@ -10,6 +10,7 @@ import weakref
 from collections.abc import Iterator
 from datetime import timedelta
 from itertools import pairwise
+from pathlib import Path
 from time import monotonic
 
 import pytest
@@ -304,6 +305,97 @@ def test_an_end_that_nobody_takes_is_given_up(
     assert stored(job).is_processing
 
 
+def test_an_outage_is_paid_for_by_its_first_job(
+    job: Job, store: ObservedStore, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Later ones ask the store for nothing themselves, are in it when it is back, and the log tells it once."""
+    monkeypatch.setattr(reporter_module, "SETTLE_WITHIN", 0.1)
+    store.away = True
+    with job.start("first"):
+        pass
+    asked = store.refused_in.count(threading.get_ident())
+    assert asked >= 3  # at the start, at the end, and once more there
+    for number in range(100):
+        with job.start(number) as progress:
+            progress.update(0.5).flush()
+    assert store.refused_in.count(threading.get_ident()) == asked
+    store.away = False
+    eventually(lambda: sum(state.is_completed for state in job.list(limit=200)) == 101)
+    eventually(lambda: len(caplog.records) >= 2)
+    with job.start("later"):
+        pass
+    assert stored(job, "later").is_completed
+    assert [record.getMessage() for record in caplog.records] == [
+        "the store is away; what is reported is kept until it is back",
+        "this process's memory is back",
+    ]
+
+
+def test_of_jobs_that_end_together_one_waits_for_the_store(
+    job: Job, store: ObservedStore, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """And the log tells of the outage once, however many meet it at the same moment."""
+    monkeypatch.setattr(reporter_module, "SETTLE_WITHIN", 1.0)
+    took: list[float] = []
+    ready = threading.Barrier(20)
+
+    def work(number: int) -> None:
+        with job.start(number):
+            ready.wait(10)
+            store.away = True
+            began = monotonic()
+        took.append(monotonic() - began)
+
+    threads = [threading.Thread(target=work, args=(number,)) for number in range(20)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert sum(seconds > 0.4 for seconds in took) == 1
+    assert len(caplog.records) == 1
+    store.away = False
+    eventually(lambda: sum(state.is_completed for state in job.list()) == 20)
+
+
+def test_many_ends_are_published_in_bounded_batches(job: Job, store: ObservedStore) -> None:
+    """After a long outage no round trip is so large that it would take the store long."""
+    store.away = True
+    for number in range(2500):
+        with job.start(number):
+            pass
+    store.swaps.clear()
+    store.away = False
+    eventually(lambda: sum(state.is_completed for state in job.list(limit=3000)) == 2500)
+    assert max(map(len, store.swaps)) <= 1000
+
+
+def test_closing_a_tracker_publishes_what_has_ended(job: Job, tracker: Tracker, store: ObservedStore) -> None:
+    """Whoever closes it waits for a bounded time for a store that comes back."""
+    store.away = True
+    for id in ("first", "second"):
+        with job.start(id):
+            pass
+    threading.Timer(0.5, lambda: setattr(store, "away", False)).start()
+    tracker.close()
+    assert stored(job, "second").is_completed
+
+
+def test_ends_outlive_their_tracker(store: ObservedStore) -> None:
+    """A tracker that is dropped with an end that is still to be published does so before it goes."""
+    tracker = Tracker(store, heartbeat=0.5, stalled_after=5)
+    job = Job("dropped", tracker=tracker)
+    store.away = True
+    for id in ("first", "second"):
+        with job.start(id):
+            pass
+    reporter = weakref.ref(tracker.reporter)
+    del tracker, job
+    gc.collect()
+    store.away = False
+    eventually(lambda: (gc.collect(), reporter() is None)[1])
+    assert sorted(held.status for held, _ in store._held.values()) == ["completed", "completed"]
+
+
 def test_a_flush_that_finds_no_store_does_not_fail_the_job(
     job: Job, store: ObservedStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -489,6 +581,57 @@ def test_a_state_that_changes_at_every_write_is_given_time(
     assert stored(job).is_processing
     store.before_swap = lambda: None
     eventually(lambda: stored(job).is_completed)
+
+
+def test_a_run_that_flushes_all_the_time_is_no_outage(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """Its own writes get ahead of the thread's again and again; that is not logged, and holds up no other run."""
+    tracker = Tracker(f"sqlite:///{tmp_path}/states.db", flush_interval=0.01, heartbeat=0.05)
+    job = Job("flushing", cancellable=True, tracker=tracker)
+    done = threading.Event()
+
+    def flush(id: int) -> None:
+        with job.start(id) as progress:
+            number = 0
+            while not done.is_set():
+                number += 1
+                progress.update(message=str(number)).flush()
+
+    threads = [threading.Thread(target=flush, args=(id,)) for id in range(3)]
+    for thread in threads:
+        thread.start()
+    with job.start("other") as other:
+        for number in range(40):
+            began = monotonic()
+            other.update(message=str(number))
+            eventually(lambda number=number: stored(job, "other").message == str(number), 5)  # type: ignore[misc]
+            assert monotonic() - began < 0.9  # less than a pause after an outage
+    done.set()
+    for thread in threads:
+        thread.join()
+    assert caplog.records == []
+    tracker.close()
+
+
+def test_a_run_that_conflicts_at_every_write_is_no_outage(
+    job: Job, store: ObservedStore, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The thread leaves it to the next tick, and publishes the others in this one."""
+
+    def change() -> None:
+        held, made = store._held["job:7"]
+        store._held["job:7"] = (structs.replace(held, version=held.version + 1), made)
+
+    with job.start("7") as progress, job.start("8") as other:
+        store.before_swap = change
+        progress.update(0.1)
+        for number in range(1, 6):
+            began = monotonic()
+            other.update(number / 10)
+            eventually(lambda number=number: stored(job, "8").progress == number / 10)  # type: ignore[misc]
+            assert monotonic() - began < 0.4  # less than a pause after an outage
+        store.before_swap = lambda: None
+        eventually(lambda: stored(job).progress == 0.1)
+    assert caplog.records == []
 
 
 def test_a_report_while_going_to_rest_is_seen(job: Job) -> None:

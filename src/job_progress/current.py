@@ -14,7 +14,7 @@ from job_progress.progress import Progress
 from job_progress.run import Run
 from job_progress.state import JobState, JobStatus, Settings
 from job_progress.task import NO_TASK, QueueTask, current_task, held, queue_task
-from job_progress.threads import to_the_end
+from job_progress.threads import cancelled_to_the_end, to_the_end
 
 _current: ContextVar[Progress | None] = ContextVar("job_progress_current", default=None)
 _live: set[Run] = set()
@@ -58,6 +58,9 @@ def running(run: Run) -> Iterator[Progress]:
     try:
         with _inside(run) as progress:
             yield progress
+    except GeneratorExit as error:
+        run.drop(error)
+        raise
     except BaseException as error:
         if not run.finish(error):
             raise
@@ -67,10 +70,20 @@ def running(run: Run) -> Iterator[Progress]:
 
 @asynccontextmanager
 async def arunning(run: Run) -> AsyncIterator[Progress]:
-    """`running`, without blocking the event loop, and with the end published even if cancelled again and again."""
+    """`running`, without blocking the event loop, and with the end published even if cancelled again and again.
+
+    A cancelled task waits for that no longer than a second: see `to_the_end`.
+    """
+    from asyncio import CancelledError
+
     try:
         with _inside(run) as progress:
             yield progress
+    except GeneratorExit as error:
+        run.drop(error)
+        raise
+    except CancelledError as error:
+        await cancelled_to_the_end(error, run.finish, error)
     except BaseException as error:
         if not await to_the_end(run.finish, error):
             raise

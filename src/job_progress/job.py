@@ -26,7 +26,7 @@ from job_progress.progress import Progress
 from job_progress.run import Run
 from job_progress.state import JobState
 from job_progress.task import QueueTask, current_task
-from job_progress.threads import in_thread, to_the_end
+from job_progress.threads import cancelled_to_the_end, in_thread, to_the_end
 from job_progress.tracker import States, Status, Tracker, check_positive
 
 logger = logging.getLogger("job_progress")
@@ -230,22 +230,25 @@ class Job:
         return structs.replace(blank, task=current_task().known_as(blank.id))
 
     async def abegin(self, id: Id, owner: str | None = None) -> Run | JobState:
-        """`begin`, without blocking the event loop. If cancelled meanwhile, what has begun is ended."""
+        """`begin`, without blocking the event loop. If cancelled meanwhile, what has begun, or will, is ended."""
         from asyncio import CancelledError
         from asyncio import sleep as asleep
 
         deliveries = _Deliveries(self, id, owner)
-        begun: list[Run | JobState | None] = []
         try:
-            await to_the_end(lambda: begun.append(deliveries.try_to_begin()))
-            while begun[-1] is None:
+            while (begun := await to_the_end(deliveries.try_to_begin)) is None:
                 await asleep(deliveries.pause)
-                await to_the_end(lambda: begun.append(deliveries.try_to_begin()))
-        except CancelledError as cancelled:
-            if begun and isinstance(begun[-1], Run):
-                await to_the_end(begun[-1].finish, cancelled)
+        except GeneratorExit as dropped:
+            run = deliveries.leave(dropped)
+            if run is not None:
+                run.drop(dropped)
             raise
-        return begun[-1]
+        except CancelledError as cancelled:
+            run = deliveries.leave(cancelled)
+            if run is not None:
+                await cancelled_to_the_end(cancelled, run.finish, cancelled)
+            raise
+        return begun
 
     def start(self, id: Id) -> AbstractContextManager[Progress]:
         """Run the body of a `with` as this job, by hand and here: it gets the run's `Progress`.
@@ -353,13 +356,28 @@ class _Deliveries:
         self._blank = job.blank_of_task(id, owner)
         self._task = current_task()
         self._alive_until: float | None = None
+        self._first: list[Run | BaseException] = []
         self.pause = 0.025
+
+    def leave(self, why: BaseException) -> Run | None:
+        """Nobody waits any more: the run that has begun, for the caller to end. One that begins later ends at once."""
+        self._first.append(why)
+        first = self._first[0]
+        return first if isinstance(first, Run) else None
 
     def try_to_begin(self) -> Run | JobState | None:
         """The run, or why there is none (see `Tracker.begin`); `None` as long as an earlier delivery's is alive.
 
         While the store is away nobody knows that, so the run does not begin before the other counts as dead.
         """
+        begun = self._try_to_begin()
+        if isinstance(begun, Run):
+            self._first.append(begun)
+            if isinstance(left := self._first[0], BaseException):
+                begun.finish(left)
+        return begun
+
+    def _try_to_begin(self) -> Run | JobState | None:
         if self._task.delivery.is_over and self._alive_until is not None:
             raise JobAlreadyProcessing(f"{self._job.name} {self._blank.id!r}: the queue has done with this delivery")
         waits = self._alive_until is not None and monotonic() < self._alive_until

@@ -3,30 +3,65 @@
 from __future__ import annotations
 
 import logging
+import threading
 
 from job_progress.errors import StoreUnavailable
+from job_progress.fork import reset_in_children
 from job_progress.stores.contract import Store
 
 logger = logging.getLogger("job_progress")
 
+WRITING = "reporter"
+"""The party that publishes runs."""
+
 
 class Outage:
-    """Who cannot reach a store at present. Reading may go on while writing fails, so each part has its say."""
+    """Who cannot reach a store at present. Reading may go on while writing fails, so each party is asked for itself."""
 
     def __init__(self, store: Store) -> None:
         self._store = store
+        self.reset_after_fork()
+        reset_in_children(self)
+
+    def reset_after_fork(self) -> None:
+        """A forked child finds out for itself: it may end as soon as its first job has."""
         self._parties: set[str] = set()
+        self._is_waited_for = False
+        self._lock = threading.RLock()  # as a signal handler may report
+
+    @property
+    def stops_writing(self) -> bool:
+        """Is it known that nothing can be written at present? No I/O."""
+        return WRITING in self._parties
+
+    @property
+    def is_waited_for(self) -> bool:
+        """Has somebody waited for the end of this outage, so that no other job need do so? No I/O."""
+        return self._is_waited_for
 
     def begins(self, party: str, error: Exception) -> None:
         """*party* met *error* where it looked for an answer of the store."""
-        if not self._parties:
+        with self._lock:
+            is_news = not self._parties
+            self._parties.add(party)
+        if is_news:
             defect = None if isinstance(error, StoreUnavailable) else error
-            logger.warning("%s; what is reported is kept until it is back", error, exc_info=defect)
-        self._parties.add(party)
+            # Its text: a handler that keeps records would keep all that the error came through.
+            logger.warning("%s; what is reported is kept until it is back", str(error), exc_info=defect)
 
     def ends(self, party: str) -> None:
         """*party* has reached the store."""
-        if party in self._parties:
+        if party not in self._parties:  # as nearly always
+            return
+        with self._lock:
+            is_news = self._parties == {party}
             self._parties.discard(party)
-            if not self._parties:
-                logger.warning("%s is back", self._store.describe())
+            self._is_waited_for = self._is_waited_for and party != WRITING
+        if is_news:
+            logger.warning("%s is back", self._store.describe())
+
+    def is_first_to_wait(self) -> bool:
+        """Shall the caller wait for the store to come back? One for each outage is told so."""
+        with self._lock:
+            is_first, self._is_waited_for = not self._is_waited_for, True
+        return is_first

@@ -17,7 +17,7 @@ from job_progress.events import Acknowledge, Complete, Fail
 from job_progress.once import warn_once
 from job_progress.run import Run
 from job_progress.state import JobState
-from job_progress.threads import in_thread
+from job_progress.threads import of_run
 from job_progress.transitions import describe
 
 T = TypeVar("T")
@@ -270,7 +270,7 @@ class Progress:
 
     async def acomplete(self, result: Any = UNSET) -> Progress:
         """`complete`, without blocking the event loop."""
-        return await in_thread(self.complete, result)
+        return await of_run(self.complete, result)
 
     def fail(self, error: BaseException | str) -> Progress:
         """End the run as failed, for *error*, without raising it. Published at once: one round trip.
@@ -286,7 +286,7 @@ class Progress:
 
     async def afail(self, error: BaseException | str) -> Progress:
         """`fail`, without blocking the event loop."""
-        return await in_thread(self.fail, error)
+        return await of_run(self.fail, error)
 
     @property
     def cancel_requested(self) -> bool:
@@ -331,7 +331,7 @@ class Progress:
 
     async def acancel(self) -> Progress:
         """`cancel`, without blocking the event loop."""
-        return await in_thread(self.cancel)
+        return await of_run(self.cancel)
 
     def cancel_and_exit(self) -> None:
         """`cancel`, and leave the job.
@@ -357,7 +357,7 @@ class Progress:
 
     async def aflush(self) -> Progress:
         """`flush`, without blocking the event loop."""
-        return await in_thread(self.flush)
+        return await of_run(self.flush)
 
     @property
     def state(self) -> JobState:

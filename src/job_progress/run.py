@@ -7,7 +7,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from datetime import datetime, timedelta
 from math import inf
-from threading import Lock
+from threading import RLock
 from time import monotonic
 from typing import Any, Protocol, TypeVar
 
@@ -43,6 +43,9 @@ class Publisher(Protocol):
 
     def discard(self, run: Run) -> None:
         """This run is over."""
+
+    def finish(self, run: Run, error: BaseException) -> None:
+        """Have *run* finished with *error* soon. Returns at once, wherever it is called."""
 
 
 class Run:
@@ -83,7 +86,7 @@ class Run:
         self.message: str | None = None
         self.handed_out: tuple[Any, str | None] = None, None
         self.meta: dict[str, Any] = {}
-        self.meta_lock = Lock()
+        self.meta_lock = RLock()  # as a signal handler may report
         self.quiet = self.alert = publisher is not None
         self.checkpoints = False
         self.cancel_requested = False
@@ -195,7 +198,8 @@ class Run:
         """Add *meta* to what the run publishes; see `encoding.plain` for what it raises."""
         with self.meta_lock:
             plain(self.known.meta | self.meta | meta, "meta", self.limit)
-            self.meta = self.meta | plain(meta, "meta", self.limit)
+            added = plain(meta, "meta", self.limit)
+            self.meta = self.meta | added
 
     def reported(self, now: float | None = None) -> Reported:
         """What the job has reported until now; with the monotonic time, estimates its pace too."""
@@ -323,7 +327,7 @@ class Run:
     def detach(self) -> None:
         """Report nowhere from now on: this is a forked child's copy, and the run is its parent's."""
         self.publisher = None
-        self.meta_lock = Lock()  # another thread of the parent may have held it
+        self.meta_lock = RLock()  # another thread of the parent may have held it
         self.lost = self.forked = True
         self.quiet = self.alert = True  # so that the first report says that nobody will see it
         self.followed = None
@@ -356,6 +360,13 @@ class Run:
                 self.publisher.discard(self)
         self._warn_if_it_never_looked()
         return self.is_own(error)
+
+    def drop(self, error: GeneratorExit) -> None:
+        """`finish`, soon: this may be the garbage collector, in a thread that holds a lock of the store."""
+        if self.publisher is not None:
+            self.publisher.finish(self, error)
+        else:
+            self.finish(error)
 
     def is_own(self, error: BaseException | None) -> bool:
         """Is *error* the cancellation of this run, and not of one around it? Or a group of nothing else?"""

@@ -91,8 +91,16 @@ class Source(Protocol):
         """Read a state."""
         ...
 
+    async def aget(self, job: str, id: str) -> JobState | None:
+        """`get`, without blocking the event loop."""
+        ...
+
     def cancel(self, job: str, id: str) -> JobState:
         """Ask to cancel an execution."""
+        ...
+
+    async def acancel(self, job: str, id: str) -> JobState:
+        """`cancel`, without blocking the event loop."""
         ...
 
 
@@ -344,9 +352,7 @@ class JobState(Struct, frozen=True, omit_defaults=True, kw_only=True, dict=True)
 
     async def arefresh(self) -> JobState:
         """`refresh`, without blocking the event loop."""
-        from asyncio import to_thread
-
-        return await to_thread(self.refresh)
+        return await self._source().aget(self.job, self.id) or self
 
     def cancel(self) -> JobState:
         """Ask to cancel this execution; see `Job.cancel`. Returns the new snapshot."""
@@ -354,9 +360,7 @@ class JobState(Struct, frozen=True, omit_defaults=True, kw_only=True, dict=True)
 
     async def acancel(self) -> JobState:
         """`cancel`, without blocking the event loop."""
-        from asyncio import to_thread
-
-        return await to_thread(self.cancel)
+        return await self._source().acancel(self.job, self.id)
 
     def to_dict(self) -> dict[str, Any]:
         """Plain JSON values: the stable format that the web and the command line show.

@@ -149,8 +149,10 @@ def held(variable: ContextVar[T], value: T) -> Iterator[None]:
     try:
         yield
     finally:
-        with suppress(ValueError):  # a generator that was begun in one context, and is closed in another
-            variable.reset(token)
+        # Not after others, if this is the garbage collector, which closes a generator that was dropped meanwhile.
+        if variable.get() is value:
+            with suppress(ValueError):  # a generator that was begun in one context, and is closed in another
+                variable.reset(token)
 
 
 class _Forks:

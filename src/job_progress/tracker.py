@@ -18,7 +18,7 @@ from job_progress.encoding import MAX_RESULT_BYTES, change_to, state_in
 from job_progress.errors import JobAlreadyProcessing, JobNotCancellable, StoreUnavailable
 from job_progress.events import Event, FindDead, Lock, RequestCancel, Start
 from job_progress.names import check_id, check_name, key_of
-from job_progress.outage import Outage
+from job_progress.outage import WRITING, Outage
 from job_progress.reporter import Reporter
 from job_progress.run import Run
 from job_progress.state import USUAL, JobState, JobStatus, Settings, microseconds
@@ -105,10 +105,10 @@ class Tracker:
         self.claimed: dict[str, tuple[str, str]] = {}  # the names of its jobs, and who bears them
         self._warned: set[str] = set()  # jobs
         self._key = key
-        outage = Outage(self.store)
-        self.reporter = Reporter(self.store, flush_interval, heartbeat, outage)
+        self._outage = Outage(self.store)
+        self.reporter = Reporter(self.store, flush_interval, heartbeat, self._outage)
         # Half an interval, so that watching adds less delay than reporting does.
-        self._hub = Hub(self.store, self._load, flush_interval / 2, outage)
+        self._hub = Hub(self.store, self._load, flush_interval / 2, self._outage)
 
     def get(self, job: str, id: str | None) -> JobState | None:
         """The state of an execution, or `None` if the store knows none. One round trip.
@@ -318,7 +318,8 @@ class Tracker:
     def begin(self, blank: JobState, task: QueueTask = NO_TASK, *, needs_store: bool = False) -> Run | JobState:
         """Start a run, which may be *task*; or the state that says why not: it was cancelled, or is done, before.
 
-        If the store is away the run begins all the same, unless it *needs* it, and the store learns of it later.
+        If the store is away the run begins all the same, unless it *needs* it, and the store learns of it later. If
+        that is known already, nobody waits for the store.
 
         Raises:
             JobAlreadyProcessing: Another run of the id is alive.
@@ -326,8 +327,12 @@ class Tracker:
         """
         start = Start(blank, new_token(), task.delivery.has_begun, task.asked)
         guess = None if task.enqueued is None else waiting_since(blank, task.enqueued)
+        missed: Start | None = None
         try:
-            state, missed = self.apply(blank, start, likely_new=True, guess=guess), None
+            if self._outage.stops_writing and not needs_store:
+                state, missed = transition(blank, start, clock.now()), start
+            else:
+                state = self.apply(blank, start, likely_new=True, guess=guess)
         except Refused as refusal:
             state = refusal.state
             raise JobAlreadyProcessing(
@@ -339,7 +344,7 @@ class Tracker:
         except StoreUnavailable as error:
             if needs_store:
                 raise
-            logger.warning("%s %r starts without its store: %s", blank.job, blank.id, error)
+            self._outage.begins(WRITING, error)
             state, missed = transition(blank, start, clock.now()), start
         if state.token != start.token:
             return state

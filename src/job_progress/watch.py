@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from collections import deque
 from collections.abc import AsyncGenerator, Callable, Generator, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from copy import copy
@@ -10,8 +11,10 @@ from time import monotonic
 
 from job_progress.fork import reset_in_children
 from job_progress.outage import Outage
+from job_progress.reentrant import Wake
 from job_progress.state import JobState
 from job_progress.stores.contract import Store, Subscription
+from job_progress.threads import in_thread
 
 MAX_TIMEOUT = 1e6
 """Seconds that stand for ever: more is too much for some systems."""
@@ -73,7 +76,8 @@ class Hub:
         """The watchers stay with the parent."""
         self._watchers: dict[str, list[Watcher]] = {}
         self._pushed: dict[str, None] = {}  # an ordered set whose operations are atomic
-        self._wake = threading.Event()
+        self._left: deque[tuple[str, Watcher]] = deque()  # by whom nothing may be waited for
+        self._wake = Wake()
         self._lock = threading.Lock()
         self._thread: threading.Thread | None = None
         self._subscription: Subscription | None = None
@@ -92,16 +96,20 @@ class Hub:
             self._watchers.setdefault(key, []).append(watcher)
         try:
             yield watcher
-        finally:
-            with self._lock:
-                watchers = self._watchers.get(key, [])
-                if watcher in watchers:
-                    watchers.remove(watcher)
-                    if not watchers:
-                        del self._watchers[key]
-                        if self._subscription:
-                            self._subscription.unfollow(key)
+        finally:  # which may be the garbage collector's, in a thread that holds the lock
+            self._left.append((key, watcher))
             self._wake.set()
+
+    def _forget_who_left(self) -> None:
+        while self._left:
+            key, watcher = self._left.popleft()
+            watchers = self._watchers.get(key, [])
+            if watcher in watchers:
+                watchers.remove(watcher)
+                if not watchers:
+                    del self._watchers[key]
+                    if self._subscription:
+                        self._subscription.unfollow(key)
 
     def states(self, key: str, name: str, timeout: float | None) -> Generator[JobState, None, None]:
         """The state below *key* now, then newer ones up to the final one; see `Tracker.watch`."""
@@ -131,7 +139,7 @@ class Hub:
                 loop.call_soon_threadsafe(changed.set)
 
         with self.watching(key, notify) as watcher:
-            await asyncio.to_thread(self._begin, watcher, key)
+            await in_thread(self._begin, watcher, key)
             seen: JobState | None = None
             while seen is None or not seen.is_finished:
                 changed.clear()
@@ -160,9 +168,9 @@ class Hub:
         interval = RESYNC_EVERY if subscription else self._interval
         next_load = 0.0
         while True:
-            self._wake.wait(max(next_load - monotonic(), 0.0))
-            self._wake.clear()
+            self._wake.wait(next_load - monotonic())
             with self._lock:
+                self._forget_who_left()
                 if not self._watchers:
                     self._thread = self._subscription = None
                     break

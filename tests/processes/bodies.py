@@ -129,6 +129,20 @@ def work_as_nobody(url: str, id: str) -> None:
     say("ended")
 
 
+def end_in_an_outage(url: str, way: str) -> None:
+    """Run two jobs while nobody can write, say so, and end, or have a child of multiprocessing do all that."""
+    if way == "child":
+        child = multiprocessing.get_context("fork").Process(target=end_in_an_outage, args=(url, "here"))
+        child.start()
+        child.join()
+        return
+    job = job_at(url)
+    for id in ("first", "second"):
+        with job.start(id):
+            pass
+    say("all have ended")
+
+
 def _logged() -> list[str]:
     """What is logged from now on."""
     lines: list[str] = []

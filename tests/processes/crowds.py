@@ -121,6 +121,45 @@ def run_jobs(url: str, jobs: int) -> None:
     hear()  # what ended while the store was away is still under way
 
 
+def run_short_jobs(url: str, jobs: int) -> None:
+    """Each time that the test says so, run so many empty jobs; say how long the first and the others took."""
+    job, reports, number = job_at(url), Reports(), 0
+    say("ready")
+    while hear() == "run":
+        times: list[float] = []
+        for _ in range(int(jobs) + 1):
+            number += 1
+            began = time.perf_counter()
+            with job.start(number):
+                pass
+            times.append(time.perf_counter() - began)
+        say(json.dumps({"first": times[0], "others": sum(times[1:]), "longest": max(times[1:])}))
+    say(json.dumps(reports.logged))
+
+
+def wait_for_a_job(url: str) -> None:
+    """Run an async job that takes an hour, with a time limit of a second, and say how long that took."""
+    import asyncio
+
+    job = job_at(url)
+    with job.start("0"):
+        pass
+
+    async def work() -> None:
+        async with job.astart("7"):
+            await asyncio.sleep(3600)
+
+    async def limited() -> float:
+        began = time.perf_counter()
+        with suppress(TimeoutError):
+            await asyncio.wait_for(work(), 1)
+        return time.perf_counter() - began
+
+    say("ready")
+    while hear() == "run":
+        say(asyncio.run(limited()))
+
+
 def watch_many(url: str, watchers: int, ids: int) -> None:
     """Watch so many ids by so many watchers, who join one by one; say when all are there, and what they saw last."""
     job = job_at(url)

@@ -193,7 +193,7 @@ def test_a_long_outage_at_the_end(
             progress.fail("by hand")
         began = time.monotonic()
     assert time.monotonic() - began < 5.0
-    assert logged(caplog, "trying on in the background")
+    assert len(logged(caplog, AWAY)) == 1
     assert state_of(job, "7").is_processing
     outage.end()
     eventually(lambda: state_of(job, "7").is_finished)
@@ -231,7 +231,7 @@ def test_a_run_begins_without_its_store(job: Job, outage: Outage, known: str, ca
         job.get("7")
     outage.begin()
     with job.start("7") as progress:
-        assert logged(caplog, "starts without its store")
+        assert logged(caplog, AWAY)
         progress.update(0.3, message="meanwhile")
         assert progress.state.is_processing
         outage.end()
@@ -288,6 +288,32 @@ def test_two_runs_of_an_id_begin_without_their_store(job: Job, outage: Outage, s
     other.tracker.close()
 
 
+@pytest.mark.parametrize("way", ["here", "child"])
+def test_a_process_waits_for_the_ends_of_its_jobs(
+    launch: Launch, job: Job, outage: Outage, shared_url: str, way: str
+) -> None:
+    """One that ends during an outage, or its child, publishes what is left if the store comes back in time."""
+    job.get("first")
+    outage.begin()
+    child = launch(bodies.end_in_an_outage, shared_url, way)
+    assert child.hear() == "all have ended"
+    time.sleep(0.5)  # in which it would be gone
+    outage.end()
+    assert child.ends() == 0
+    assert [state_of(job, id).status for id in ("first", "second")] == ["completed", "completed"]
+
+
+def test_a_process_does_not_wait_for_long(launch: Launch, job: Job, outage: Outage, shared_url: str) -> None:
+    """If the store stays away, it ends all the same."""
+    job.get("first")
+    outage.begin()
+    child = launch(bodies.end_in_an_outage, shared_url, "here")
+    assert child.hear(60) == "all have ended"
+    began = time.monotonic()
+    assert child.ends() == 0
+    assert time.monotonic() - began < reporter.SETTLE_WITHIN + 2.0
+
+
 def test_the_folder_is_not_there_yet(tmp_path: Path) -> None:
     """A run begins before its store can be made, as on a disk that is mounted late, and is in it afterwards."""
     blocker = tmp_path / "mount"
@@ -325,7 +351,7 @@ def test_a_file_that_may_only_be_read(launch: Launch) -> None:
         folder.chmod(0o555)
         (folder / "states.db").chmod(0o444)
         worker = launch(bodies.work_as_nobody, f"sqlite:///{folder}/states.db", "7")
-        assert "starts without its store" in worker.hear()
+        assert AWAY in worker.hear()
         assert worker.hear() == "working"
         folder.chmod(0o777)
         (folder / "states.db").chmod(0o666)

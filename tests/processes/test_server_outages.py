@@ -5,10 +5,11 @@ from __future__ import annotations
 import json
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
+import psycopg
 import pytest
 
 from job_progress import JobState, StoreUnavailable
@@ -19,6 +20,7 @@ from tests.processes import crowds
 from tests.processes.child import Child, Launch
 from tests.processes.engines import Engine
 from tests.processes.jobs import job_at
+from tests.servers.postgresql import PostgreSQLServer
 from tests.waiting import eventually
 
 JOBS = 20
@@ -87,6 +89,97 @@ def the_outage_was_logged_once(told: dict[str, Any]) -> None:
     away, back = "what is reported is kept until it is back", " is back"
     lines = [line for line in told["logged"] if line.endswith(back)]
     assert [line.endswith(away) for line in lines] == [True, False], told["logged"]
+
+
+def refuse(engine: Engine, request: pytest.FixtureRequest) -> Callable[[], object]:
+    """Nobody listens."""
+    engine.kill()
+    return engine.start
+
+
+def fall_silent(engine: Engine, request: pytest.FixtureRequest) -> Callable[[], object]:
+    """Connections stay, and nobody answers."""
+    engine.freeze()
+    return engine.thaw
+
+
+def be_full(engine: Engine, request: pytest.FixtureRequest) -> Callable[[], object]:
+    """The server has as many clients as it takes, and ours is none of them."""
+    server: PostgreSQLServer = request.getfixturevalue("postgresql")
+    clients = [server.connect()]
+
+    def fill() -> bool:
+        try:
+            while True:
+                clients.append(server.connect())
+        except psycopg.OperationalError:
+            ours = "FROM pg_stat_activity WHERE application_name = 'job-progress'"
+            return not clients[0].execute(f"SELECT pg_terminate_backend(pid, 5000) {ours}").fetchall()
+
+    eventually(fill)
+
+    def leave() -> None:
+        for client in clients:
+            client.close()
+
+    return leave
+
+
+@pytest.mark.parametrize(
+    ("engine", "go_away"),
+    [
+        *(
+            pytest.param(engine, go, id=f"{engine} {go.__name__}")
+            for engine in ("redis", "postgresql")
+            for go in (refuse, fall_silent)
+        ),
+        pytest.param("postgresql", be_full, id="postgresql be_full"),
+    ],
+    indirect=["engine"],
+)
+def test_an_outage_costs_short_jobs_nothing(
+    launch: Launch,
+    job: Job,
+    engine: Engine,
+    go_away: Callable[..., Callable[[], object]],
+    request: pytest.FixtureRequest,
+) -> None:
+    """A thousand take at most a tenth longer than with the store, but for the first; all are in it when it is back."""
+    child = launch(crowds.run_short_jobs, engine.url, 1000)
+    assert child.hear() == "ready"
+    child.tell("run")
+    up = json.loads(child.hear(120))
+    come_back = go_away(engine, request)
+    child.tell("run")
+    away = json.loads(child.hear(120))
+    come_back()
+    assert away["others"] / up["others"] <= 1.1
+    assert away["longest"] < 1.0
+    assert away["first"] < SETTLE_WITHIN + 2 * ONE_TRY
+    eventually(
+        lambda: all(
+            state is not None and state.is_completed
+            for state in job.tracker.get_many([(job.name, str(number)) for number in range(1, 2003)])
+        ),
+        SETTLE_WITHIN + ONE_TRY,
+    )
+    child.tell("end")
+    assert [line.endswith("until it is back") for line in json.loads(child.hear())] == [True, False]
+
+
+@pytest.mark.parametrize("engine", ["redis", "postgresql"], indirect=True)
+def test_a_time_limit_ends_an_async_job_whose_store_is_silent(launch: Launch, job: Job, engine: Engine) -> None:
+    """Soon after it has struck, and not when the store has answered; the state says so once that is back."""
+    child = launch(crowds.wait_for_a_job, engine.url)
+    assert child.hear() == "ready"
+    engine.freeze()
+    child.tell("run")
+    took = float(child.hear(60))
+    engine.thaw()
+    assert took < 4.0
+    eventually(lambda: (state := job.get("7")) and state.is_finished, 30)
+    child.tell("end")
+    assert child.ends() == 0
 
 
 @pytest.mark.parametrize("keeps", [True, False], ids=["with its data", "without its data"])

@@ -18,7 +18,6 @@ from collections.abc import AsyncIterable, AsyncIterator, Callable, Iterable, It
 from contextlib import contextmanager, nullcontext
 from contextvars import ContextVar
 from functools import cache
-from threading import Lock
 from typing import TYPE_CHECKING, Any, Generic, TypeAlias, TypeVar, overload
 
 try:
@@ -29,6 +28,7 @@ except ModuleNotFoundError as error:  # pragma: no cover - in tests it is there
 from job_progress.compat.bars import Bar, is_log, is_seen
 from job_progress.current import current_progress, within
 from job_progress.progress import Progress
+from job_progress.reentrant import LateLock
 from job_progress.task import held
 
 T = TypeVar("T")
@@ -213,7 +213,7 @@ class _Capturing:
     """While anybody is inside, the classes of tqdm make bars that report for those who want that."""
 
     def __init__(self) -> None:
-        self._lock = Lock()
+        self._lock = LateLock()
         self._inside = 0
         self._make = _STD.__dict__["__new__"]
 
@@ -225,10 +225,12 @@ class _Capturing:
                 _STD.__new__ = staticmethod(self._new)
 
     def __exit__(self, *_: object) -> None:
-        with self._lock:
-            self._inside -= 1
-            if not self._inside:
-                _STD.__new__ = self._make
+        self._lock.do(self._leave)
+
+    def _leave(self) -> None:
+        self._inside -= 1
+        if not self._inside:
+            _STD.__new__ = self._make
 
     def _new(self, bar_class: Any, *args: Any, **options: Any) -> Any:
         if _captures.get() and not issubclass(bar_class, _Reporting):

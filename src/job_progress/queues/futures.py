@@ -35,6 +35,7 @@ from job_progress.job import Job
 from job_progress.names import check_id
 from job_progress.queues.lifecycle import ended, enqueued, given_up, revoked
 from job_progress.task import Delivery, QueueTask, queue_task
+from job_progress.threads import RUNS
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -177,7 +178,7 @@ def _done_task(last_call: list[_Call], delivery: Delivery, task: asyncio.Task[An
     error = None if task.cancelled() else task.exception()
     if error is None and (delivery.has_begun or not task.cancelled()):
         return
-    task.get_loop().run_in_executor(None, _tell_ended, call, delivery, error)
+    RUNS.begin(_tell_ended, call, delivery, error)
 
 
 def _tell_ended(call: _Call, delivery: Delivery, error: BaseException | None) -> None:

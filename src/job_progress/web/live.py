@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-import threading
 from collections import Counter
 from collections.abc import Collection, Iterator
 from contextlib import ExitStack, contextmanager
+from functools import partial
 
+from job_progress.reentrant import LateLock
 from job_progress.state import JobState
 from job_progress.tracker import Tracker
 from job_progress.watch import Watcher
 from job_progress.web.view import Errors, state_event
 from job_progress.web.ways import Bell, Way
+
+_Key = tuple[object, Tracker, str, str]
 
 
 class Full(Exception):
@@ -67,9 +70,9 @@ class Live:
         self._way = way
         self._limit = limit
         self._errors = errors
-        self._lock = threading.Lock()
+        self._lock = LateLock()
         self._bells: Counter[Bell] = Counter()
-        self._topics: dict[tuple[object, Tracker, str, str], Topic] = {}
+        self._topics: dict[_Key, Topic] = {}
 
     @contextmanager
     def place(self, bell: Bell) -> Iterator[None]:
@@ -86,11 +89,13 @@ class Live:
         try:
             yield
         finally:
-            with self._lock:
-                self.watchers -= 1
-                self._bells[bell] -= 1
-                if not self._bells[bell]:
-                    del self._bells[bell]
+            self._lock.do(partial(self._leave, bell))
+
+    def _leave(self, bell: Bell) -> None:
+        self.watchers -= 1
+        self._bells[bell] -= 1
+        if not self._bells[bell]:
+            del self._bells[bell]
 
     @contextmanager
     def watching(self, tracker: Tracker, state: JobState) -> Iterator[Topic]:
@@ -110,11 +115,13 @@ class Live:
                 topic.offer(state)
                 yield topic
         finally:
-            with self._lock:
-                topic.watchers -= 1
-                if not topic.watchers:
-                    del self._topics[key]
-                    topic.close()
+            self._lock.do(partial(self._unwatch, key, topic))
+
+    def _unwatch(self, key: _Key, topic: Topic) -> None:
+        topic.watchers -= 1
+        if not topic.watchers:
+            del self._topics[key]
+            topic.close()
 
     def close(self) -> None:
         """Have every watcher end."""

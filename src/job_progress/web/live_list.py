@@ -7,8 +7,10 @@ import threading
 from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 
 from job_progress.errors import StoreUnavailable
+from job_progress.reentrant import LateLock, Wake
 from job_progress.state import JobState, JobStatus
 from job_progress.tracker import Tracker
 from job_progress.web.view import Errors, event, state_event
@@ -45,9 +47,9 @@ class LiveList:
     def __init__(self, tracker: Callable[[], Tracker], errors: Errors) -> None:
         self._tracker = tracker
         self._errors = errors
-        self._lock = threading.Lock()
+        self._lock = LateLock()
         self._bells: list[Bell] = []
-        self._wake = threading.Event()
+        self._wake = Wake()
         self._thread: threading.Thread | None = None
         self._number = 0
         self._has_looked = False
@@ -64,8 +66,7 @@ class LiveList:
         try:
             yield BEFORE_ALL
         finally:
-            with self._lock:
-                self._bells.remove(bell)
+            self._lock.do(partial(self._bells.remove, bell))
             self._wake.set()
 
     def after(self, number: int) -> tuple[int, bytes]:
@@ -89,7 +90,6 @@ class LiveList:
                     self._thread = None
                     self._has_looked = False
                     return
-            self._wake.clear()
             try:
                 found = self._look(seen or {})
                 if away:

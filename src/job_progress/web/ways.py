@@ -15,9 +15,12 @@ from collections.abc import Awaitable, Callable, Coroutine
 from contextlib import suppress
 from typing import Any, Protocol, TypeVar
 
-from job_progress.threads import in_thread
+from job_progress.threads import AT_MOST, Threads, in_thread, outcome_of
 
 T = TypeVar("T")
+
+OF_USERS = Threads(AT_MOST)
+"""For what users wrote."""
 
 
 class Bell(ABC):
@@ -156,8 +159,8 @@ class InLoop:
         return await decided if isinstance(decided, Awaitable) else decided
 
     async def call_of_users(self, function: Callable[..., object], *args: object) -> object:
-        """Call a user's sync function: in a thread."""
-        return await in_thread(function, *args)
+        """Call a user's sync function: in a thread, where it holds up no store's answers."""
+        return await outcome_of(OF_USERS.begin(function, *args))
 
     async def pause(self, seconds: float) -> None:
         """Let others go on."""

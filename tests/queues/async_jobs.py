@@ -20,23 +20,23 @@ async def wait_for(path: Path) -> None:
         await sleep(0.01)
 
 
-@tracked(tracker=tracker)
+@tracked(name=f"{__name__}.silent", tracker=tracker)
 async def silent() -> None:
     """Report nothing."""
 
 
-@tracked(tracker=tracker, store_result=True)
+@tracked(name=f"{__name__}.add", tracker=tracker, store_result=True)
 async def add(a: int, b: int) -> int:
     """Have a result."""
     return a + b
 
 
-@tracked(tracker=tracker, id="name", owner="by")
+@tracked(name=f"{__name__}.named", tracker=tracker, id="name", owner="by")
 async def named(name: str, by: str) -> None:
     """Have an id of its own, and an owner."""
 
 
-@tracked(tracker=tracker, cancellable=True)
+@tracked(name=f"{__name__}.wait", tracker=tracker, cancellable=True)
 async def wait(folder: str) -> str:
     """Say that it has begun, be at a checkpoint all the time, and end when told to."""
     return await waiting(folder)
@@ -55,7 +55,7 @@ async def waiting(folder: str) -> str:
     return "went on"
 
 
-@tracked(tracker=tracker)
+@tracked(name=f"{__name__}.stubborn", tracker=tracker)
 async def stubborn(folder: str) -> None:
     """Say that it has begun, and look at nothing until told to end."""
     await being_stubborn(folder)
@@ -67,7 +67,7 @@ async def being_stubborn(folder: str) -> None:
     await wait_for(Path(folder) / "go")
 
 
-@tracked(tracker=tracker)
+@tracked(name=f"{__name__}.fail", tracker=tracker)
 async def fail() -> None:
     """Fail for good."""
     await failing()
@@ -79,7 +79,7 @@ async def failing() -> None:
     raise ValueError("boom")
 
 
-@tracked(tracker=tracker)
+@tracked(name=f"{__name__}.flaky", tracker=tracker)
 async def flaky(folder: str) -> None:
     """Fail at the first attempt, then be in the middle of the second one until told to end."""
     await being_flaky(folder)
@@ -96,7 +96,7 @@ async def being_flaky(folder: str) -> None:
     await wait_for(place / "go")
 
 
-@tracked(tracker=tracker, id=_no_id)
+@tracked(name=f"{__name__}.nameless", tracker=tracker, id=_no_id)
 async def nameless(number: int) -> None:
     """Have an id that cannot be told, neither when it is enqueued nor when it runs."""
 
@@ -138,27 +138,27 @@ def failing_after_the_first(function: Callable[P, Awaitable[R]]) -> Async[P, R]:
 
 
 @failing_before
-@tracked(tracker=tracker)
+@tracked(name=f"{__name__}.fails_before", tracker=tracker)
 async def fails_before(folder: str) -> None:
     """Never be reached."""
     note_run(Path(folder))
 
 
 @failing_after
-@tracked(tracker=tracker)
+@tracked(name=f"{__name__}.fails_after", tracker=tracker)
 async def fails_after(folder: str) -> None:
     """End well, which is not the end."""
     note_run(Path(folder))
 
 
 @failing_after_the_first
-@tracked(tracker=tracker)
+@tracked(name=f"{__name__}.flaky_after", tracker=tracker)
 async def flaky_after(folder: str) -> None:
     """End well, which is the end the second time only."""
     note_run(Path(folder))
 
 
-@tracked(tracker=tracker, cancellable=True)
+@tracked(name=f"{__name__}.effect", tracker=tracker, cancellable=True)
 async def effect(ledger: str, number: int, kind: str) -> None:
     """Do a little work and write it down; of some kinds, fail once or always."""
     note(ledger, number, "begun")

@@ -1,6 +1,8 @@
 """The jobs that every queue's worker runs: ordinary tracked functions, with no word of any queue.
 
 The processes of a test know from their environment where the states live.
+
+Each has a name of its own, as the drivers in one process call them differently.
 """
 
 from __future__ import annotations
@@ -34,23 +36,23 @@ def wait_for(path: Path) -> None:
         sleep(0.01)
 
 
-@tracked(tracker=tracker)
+@tracked(name=f"{__name__}.silent", tracker=tracker)
 def silent() -> None:
     """Report nothing."""
 
 
-@tracked(tracker=tracker, store_result=True)
+@tracked(name=f"{__name__}.add", tracker=tracker, store_result=True)
 def add(a: int, b: int) -> int:
     """Have a result."""
     return a + b
 
 
-@tracked(tracker=tracker, id="name", owner="by")
+@tracked(name=f"{__name__}.named", tracker=tracker, id="name", owner="by")
 def named(name: str, by: str) -> None:
     """Have an id of its own, and an owner."""
 
 
-@tracked(tracker=tracker, cancellable=True)
+@tracked(name=f"{__name__}.wait", tracker=tracker, cancellable=True)
 def wait(folder: str) -> str:
     """Say that it has begun, be at a checkpoint all the time, and end when told to."""
     place = Path(folder)
@@ -64,21 +66,21 @@ def wait(folder: str) -> str:
     return "went on"
 
 
-@tracked(tracker=tracker)
+@tracked(name=f"{__name__}.stubborn", tracker=tracker)
 def stubborn(folder: str) -> None:
     """Say that it has begun, and look at nothing until told to end."""
     (Path(folder) / "begun").touch()
     wait_for(Path(folder) / "go")
 
 
-@tracked(tracker=tracker)
+@tracked(name=f"{__name__}.fail", tracker=tracker)
 def fail() -> None:
     """Fail for good."""
     current_progress().update(0.5)
     raise ValueError("boom")
 
 
-@tracked(tracker=tracker)
+@tracked(name=f"{__name__}.flaky", tracker=tracker)
 def flaky(folder: str) -> None:
     """Fail at the first attempt, then be in the middle of the second one until told to end."""
     place = Path(folder)
@@ -94,7 +96,7 @@ def _no_id(number: int) -> str:
     raise LookupError("there is no id")
 
 
-@tracked(tracker=tracker, id=_no_id)
+@tracked(name=f"{__name__}.nameless", tracker=tracker, id=_no_id)
 def nameless(number: int) -> None:
     """Have an id that cannot be told, neither when it is enqueued nor when it runs."""
 
@@ -141,27 +143,27 @@ def fail_once(args: tuple[object, ...], kwargs: dict[str, object]) -> None:
 
 
 @failing_before
-@tracked(tracker=tracker)
+@tracked(name=f"{__name__}.fails_before", tracker=tracker)
 def fails_before(folder: str) -> None:
     """Never be reached."""
     note_run(Path(folder))
 
 
 @failing_after
-@tracked(tracker=tracker)
+@tracked(name=f"{__name__}.fails_after", tracker=tracker)
 def fails_after(folder: str) -> None:
     """End well, which is not the end."""
     note_run(Path(folder))
 
 
 @failing_after_the_first
-@tracked(tracker=tracker)
+@tracked(name=f"{__name__}.flaky_after", tracker=tracker)
 def flaky_after(folder: str) -> None:
     """End well, which is the end the second time only."""
     note_run(Path(folder))
 
 
-@tracked(tracker=tracker, cancellable=True)
+@tracked(name=f"{__name__}.effect", tracker=tracker, cancellable=True)
 def effect(ledger: str, number: int, kind: str) -> None:
     """Do a little work and write it down; of some kinds, fail once or always."""
     note(ledger, number, "begun")

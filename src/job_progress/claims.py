@@ -56,7 +56,7 @@ class LateName:
         self._name = check_name(default_name(definition), "job name")
         self._given: str | None = None
         self._is_fixed = self._has_warned = False
-        self._looked_at = 0
+        self._looked_at: Any = None
         claim(self._name, definition, tracker)
         _late[id(self)] = self
 
@@ -70,12 +70,15 @@ class LateName:
         a queue has under several names is called by none of them. If the job has another name already, there is a
         warning, once. Raises nothing, and does no I/O.
         """
-        if id(wrapping[0]) == self._looked_at:  # the same object, for the next task
+        if wrapping[0] is self._looked_at:  # the same object, for the next task
             return
-        self._looked_at = id(wrapping[0])
         given = given_name(wrapping)
         if given is not None and not self._is_fixed:
             self._look_where_it_is_defined()
+        self._consider(given, wrapping)
+        self._looked_at = wrapping[0]  # at last, so that no other thread uses the job before its name is known
+
+    def _consider(self, given: str | None, wrapping: Sequence[Any]) -> None:
         if given is None or given == str(self) or self._has_warned or is_named_twice(wrapping):
             return
         if self._given is None and not self._is_fixed:
@@ -113,9 +116,9 @@ class LateName:
         """The name, from now on. Raises nothing, and does no I/O."""
         if not self._is_fixed:
             self._look_where_it_is_defined()
-            self._is_fixed = True
             if self._given is not None and self._given != self._name:
                 self._rename(self._given)
+            self._is_fixed = True  # at last, for the same reason
         return self._name
 
     def _rename(self, name: str) -> None:

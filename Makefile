@@ -26,6 +26,7 @@ demo: $(VENV)/.installed
 
 test: $(VENV)/.installed-dev
 	@$(BIN)/python -m tests.web.browser.chromium
+	@$(BIN)/python -m tests.servers.rabbitmq
 	$(BIN)/coverage erase
 	@rm -rf .results
 	@# What failed in one environment does not keep the tests of the next from running.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -104,7 +105,9 @@ def test_a_change_that_never_wins_is_given_up() -> None:
 
         def come_first() -> None:
             store.before_swap = lambda: None
-            progress.flush()
+            flush = threading.Thread(target=progress.flush)  # in this one, it would not wait for its own call
+            flush.start()
+            flush.join()
             store.before_swap = come_first
 
         store.before_swap = come_first

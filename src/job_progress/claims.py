@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 from weakref import WeakValueDictionary
 
-from job_progress.given_names import bound_to, given_name, layers
+from job_progress.given_names import bound_to, given_name, is_named_twice, layers
 from job_progress.names import check_name
 from job_progress.tracker import Tracker
 
@@ -56,7 +56,7 @@ class LateName:
         self._name = check_name(default_name(definition), "job name")
         self._given: str | None = None
         self._is_fixed = self._has_warned = False
-        self._looked_at = 0
+        self._looked_at: Any = None
         claim(self._name, definition, tracker)
         _late[id(self)] = self
 
@@ -66,22 +66,43 @@ class LateName:
     def learn_from(self, wrapping: Sequence[Any]) -> None:
         """A queue's objects have the function in them: if a user has named one, the job is called so.
 
-        If it has another name already, there is a warning, once. Raises nothing, and does no I/O.
+        What stands in the function's module under its name comes first, as all processes find that; a function that
+        a queue has under several names is called by none of them. If the job has another name already, there is a
+        warning, once. Raises nothing, and does no I/O.
         """
-        if id(wrapping[0]) == self._looked_at:  # the same object, for the next task
+        if wrapping[0] is self._looked_at:  # the same object, for the next task
             return
-        self._looked_at = id(wrapping[0])
         given = given_name(wrapping)
-        if given is None or given == str(self) or self._has_warned:
+        if given is not None and not self._is_fixed:
+            self._look_where_it_is_defined()
+        self._consider(given, wrapping)
+        self._looked_at = wrapping[0]  # at last, so that no other thread uses the job before its name is known
+
+    def _consider(self, given: str | None, wrapping: Sequence[Any]) -> None:
+        if given is None or given == str(self) or self._has_warned or is_named_twice(wrapping):
             return
-        reason = "it had its name already when this was found out"
         if self._given is None and not self._is_fixed:
-            try:
-                self._given = check_name(given, "job name")
-            except ValueError as error:
-                reason = str(error)
-            else:
-                return
+            self._take(given)
+        else:
+            self._warn(given, "it had its name already when this was found out")
+
+    def _look_where_it_is_defined(self) -> None:
+        try:
+            wrapping = list(layers(bound_to(self._definition)))
+            given = given_name(wrapping) if any(one is self._definition for one in wrapping) else None
+        except Exception:  # of a proxy, say, that stands for nothing yet
+            logger.debug("what %r is bound to cannot be looked at", self._name, exc_info=True)
+            return
+        if given is not None and self._given is None:
+            self._take(given)
+
+    def _take(self, given: str) -> None:
+        try:
+            self._given = check_name(given, "job name")
+        except ValueError as error:
+            self._warn(given, str(error))
+
+    def _warn(self, given: str, reason: str) -> None:
         self._has_warned = True
         logger.warning(
             "the job %r is not called %r, as its queue calls it: %s; "
@@ -94,15 +115,10 @@ class LateName:
     def fix(self) -> str:
         """The name, from now on. Raises nothing, and does no I/O."""
         if not self._is_fixed:
-            try:
-                wrapping = list(layers(bound_to(self._definition)))
-                if any(one is self._definition for one in wrapping):
-                    self.learn_from(wrapping)
-            except Exception:  # of a proxy, say, that stands for nothing yet
-                logger.debug("what %r is bound to cannot be looked at", self._name, exc_info=True)
-            self._is_fixed = True
+            self._look_where_it_is_defined()
             if self._given is not None and self._given != self._name:
                 self._rename(self._given)
+            self._is_fixed = True  # at last, for the same reason
         return self._name
 
     def _rename(self, name: str) -> None:

@@ -8,10 +8,13 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import suppress
 from types import FunctionType, MethodType
-from typing import Any
+from typing import Any, TypeVar
 
 from msgspec import Struct
+
+T = TypeVar("T")
 
 _WRAPPED = ("__wrapped__", "func", "fn", "original_func", "run", "coroutine", "perform")
 """Where wrappers, and the task objects of queues, keep the function that they are about."""
@@ -49,18 +52,26 @@ def bound_to(definition: Any) -> Any:
 
 def given_name(objects: Iterable[Any]) -> str | None:
     """The first name that a user has given to one of *objects*, of any queue. Raises nothing."""
+    return next((str(name) for name in _told(objects, _GIVEN) if name), None)
+
+
+def is_named_twice(objects: Iterable[Any]) -> bool:
+    """Does a queue have the function of one of its *objects* under several names? Raises nothing."""
+    objects = list(objects)
+    function = objects and _innermost(objects[0])
+    return any(sum(_innermost(task) is function for task in tasks) > 1 for tasks in _told(objects, _REGISTERED))
+
+
+def _told(objects: Iterable[Any], table: dict[str, Callable[[Any], T]]) -> Iterator[T]:
+    """What *table* has to say of *objects*, each by the packages that it comes from."""
     for one in objects:
         if isinstance(one, (FunctionType, MethodType)):
             continue
         packages = dict.fromkeys(base.__module__.partition(".")[0] for base in type(one).__mro__)
-        for asker in (_GIVEN[package] for package in packages if package in _GIVEN):
-            try:
-                name = asker(one)
-            except Exception:  # noqa: BLE001, S112 - another kind of object of that package, which has no name
-                continue
-            if name:
-                return str(name)
-    return None
+        for package in packages:
+            if package in table:
+                with suppress(Exception):  # another kind of object of that package, which does not have it
+                    yield table[package](one)
 
 
 def _of_celery(task: Any) -> str | None:
@@ -120,3 +131,11 @@ _GIVEN: dict[str, Callable[[Any], str | None]] = {
     "job_progress": _of_ours,
 }
 """For each queue's package: the name that one of its objects has from the user. RQ, and Django's tasks, have none."""
+
+_REGISTERED: dict[str, Callable[[Any], list[Any]]] = {
+    "celery": lambda task: list(task.app._tasks.values()),
+    "dramatiq": lambda actor: list(actor.broker.actors.values()),
+    "taskiq": lambda task: list(task.broker.get_all_tasks().values()),
+    "procrastinate": lambda task: list(set(task.blueprint.tasks.values())),
+}
+"""For each queue's package that tells: all the objects beside one of its objects."""

@@ -378,6 +378,8 @@ class _Deliveries:
         return begun
 
     def _try_to_begin(self) -> Run | JobState | None:
+        if self._task.delivery.is_over and self._alive_until is not None:
+            raise JobAlreadyProcessing(f"{self._job.name} {self._blank.id!r}: the queue has done with this delivery")
         waits = self._alive_until is not None and monotonic() < self._alive_until
         try:
             return self._job.tracker.begin(self._blank, self._task, needs_store=waits)

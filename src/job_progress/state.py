@@ -10,7 +10,6 @@ from typing import Any, Protocol
 from msgspec import Struct, field, structs, to_builtins
 
 from job_progress import clock
-from job_progress.threads import in_thread
 
 
 class JobStatus(StrEnum):
@@ -92,8 +91,16 @@ class Source(Protocol):
         """Read a state."""
         ...
 
+    async def aget(self, job: str, id: str) -> JobState | None:
+        """`get`, without blocking the event loop."""
+        ...
+
     def cancel(self, job: str, id: str) -> JobState:
         """Ask to cancel an execution."""
+        ...
+
+    async def acancel(self, job: str, id: str) -> JobState:
+        """`cancel`, without blocking the event loop."""
         ...
 
 
@@ -345,7 +352,7 @@ class JobState(Struct, frozen=True, omit_defaults=True, kw_only=True, dict=True)
 
     async def arefresh(self) -> JobState:
         """`refresh`, without blocking the event loop."""
-        return await in_thread(self.refresh)
+        return await self._source().aget(self.job, self.id) or self
 
     def cancel(self) -> JobState:
         """Ask to cancel this execution; see `Job.cancel`. Returns the new snapshot."""
@@ -353,7 +360,7 @@ class JobState(Struct, frozen=True, omit_defaults=True, kw_only=True, dict=True)
 
     async def acancel(self) -> JobState:
         """`cancel`, without blocking the event loop."""
-        return await in_thread(self.cancel)
+        return await self._source().acancel(self.job, self.id)
 
     def to_dict(self) -> dict[str, Any]:
         """Plain JSON values: the stable format that the web and the command line show.

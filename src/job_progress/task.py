@@ -47,13 +47,16 @@ class Delivery:
         has_begun: It has begun a run, which is not an earlier delivery's.
         said: What the latest run of that has told the state at its end: `PENDING`, if the queue is to run it
             again; `None`, if none has ended.
+        is_over: The queue has done with it, so it begins no run any more, if it still waits for an earlier delivery's
+            in a thread that the queue cannot stop.
     """
 
-    __slots__ = ("has_begun", "is_running", "said")
+    __slots__ = ("has_begun", "is_over", "is_running", "said")
 
     def __init__(self) -> None:
         self.is_running = False
         self.has_begun = False
+        self.is_over = False
         self.said: JobStatus | None = None
 
 

@@ -116,6 +116,8 @@ def run_on_a_full_disk(url: str) -> None:
 
 def work_as_nobody(url: str, id: str) -> None:
     """Run *id* as a user who owns nothing, and say what was logged first."""
+    with job_at("memory://").start(id) as progress:
+        progress.update(0.5)  # so that all is imported that is so late: from root's own Python, nobody can do so
     if os.geteuid() == 0:
         os.seteuid(65534)
     logged = _logged()

@@ -34,7 +34,7 @@ on_each_store = pytest.mark.parametrize(("shared_url", "rounds"), ROUNDS.items()
 @pytest.mark.parametrize(
     ("shared_url", "ids"),
     [
-        *((kind, 1000 if kind == "sqlite" else 20 if kind.startswith("django") else 50) for kind in BETWEEN_PROCESSES),
+        *((kind, 200 if kind == "sqlite" else 10 if kind.startswith("django") else 50) for kind in BETWEEN_PROCESSES),
         *(pytest.param(kind, 1000, marks=[pytest.mark.soak, pytest.mark.timeout(900)]) for kind in SOAKED),
     ],
     indirect=["shared_url"],

@@ -8,8 +8,8 @@ from functools import wraps
 from pathlib import Path
 from typing import Any
 
-from job_progress import current_progress, tracked
-from tests.queues.jobs import NAMES, P, R, _no_id, fail_as, fail_once, note, note_run, tracker
+from job_progress import current_progress
+from tests.queues.jobs import NAMES, P, R, _no_id, fail_as, fail_once, job, note, note_run
 
 __all__ = ["NAMES"]
 
@@ -20,23 +20,23 @@ async def wait_for(path: Path) -> None:
         await sleep(0.01)
 
 
-@tracked(tracker=tracker)
+@job()
 async def silent() -> None:
     """Report nothing."""
 
 
-@tracked(tracker=tracker, store_result=True)
+@job(store_result=True)
 async def add(a: int, b: int) -> int:
     """Have a result."""
     return a + b
 
 
-@tracked(tracker=tracker, id="name", owner="by")
+@job(id="name", owner="by")
 async def named(name: str, by: str) -> None:
     """Have an id of its own, and an owner."""
 
 
-@tracked(tracker=tracker, cancellable=True)
+@job(cancellable=True)
 async def wait(folder: str) -> str:
     """Say that it has begun, be at a checkpoint all the time, and end when told to."""
     return await waiting(folder)
@@ -55,7 +55,7 @@ async def waiting(folder: str) -> str:
     return "went on"
 
 
-@tracked(tracker=tracker)
+@job()
 async def stubborn(folder: str) -> None:
     """Say that it has begun, and look at nothing until told to end."""
     await being_stubborn(folder)
@@ -67,7 +67,7 @@ async def being_stubborn(folder: str) -> None:
     await wait_for(Path(folder) / "go")
 
 
-@tracked(tracker=tracker)
+@job()
 async def fail() -> None:
     """Fail for good."""
     await failing()
@@ -79,7 +79,7 @@ async def failing() -> None:
     raise ValueError("boom")
 
 
-@tracked(tracker=tracker)
+@job()
 async def flaky(folder: str) -> None:
     """Fail at the first attempt, then be in the middle of the second one until told to end."""
     await being_flaky(folder)
@@ -96,7 +96,7 @@ async def being_flaky(folder: str) -> None:
     await wait_for(place / "go")
 
 
-@tracked(tracker=tracker, id=_no_id)
+@job(id=_no_id)
 async def nameless(number: int) -> None:
     """Have an id that cannot be told, neither when it is enqueued nor when it runs."""
 
@@ -110,6 +110,16 @@ def failing_before(function: Callable[P, Awaitable[R]]) -> Async[P, R]:
     @wraps(function)
     async def run(*args: P.args, **kwargs: P.kwargs) -> R:
         raise LookupError("before")
+
+    return run
+
+
+def skipping(function: Callable[P, Awaitable[R]]) -> Async[P, R | None]:
+    """A decorator above `@tracked` that does not call the function, as the work is not needed."""
+
+    @wraps(function)
+    async def run(*args: P.args, **kwargs: P.kwargs) -> R | None:
+        return None
 
     return run
 
@@ -138,27 +148,34 @@ def failing_after_the_first(function: Callable[P, Awaitable[R]]) -> Async[P, R]:
 
 
 @failing_before
-@tracked(tracker=tracker)
+@job()
 async def fails_before(folder: str) -> None:
     """Never be reached."""
     note_run(Path(folder))
 
 
+@skipping
+@job()
+async def skipped(folder: str) -> None:
+    """Never be reached."""
+    note_run(Path(folder))
+
+
 @failing_after
-@tracked(tracker=tracker)
+@job()
 async def fails_after(folder: str) -> None:
     """End well, which is not the end."""
     note_run(Path(folder))
 
 
 @failing_after_the_first
-@tracked(tracker=tracker)
+@job()
 async def flaky_after(folder: str) -> None:
     """End well, which is the end the second time only."""
     note_run(Path(folder))
 
 
-@tracked(tracker=tracker, cancellable=True)
+@job(cancellable=True)
 async def effect(ledger: str, number: int, kind: str) -> None:
     """Do a little work and write it down; of some kinds, fail once or always."""
     note(ledger, number, "begun")

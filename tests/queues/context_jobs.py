@@ -31,12 +31,14 @@ OPTIONS: dict[str, dict[str, Any]] = {
     "fails_before": {},
     "fails_after": {},
     "flaky_after": {},
+    "skipped": {},
     "effect": {"cancellable": True},
 }
 AROUND = {
     "fails_before": "failing_before",
     "fails_after": "failing_after",
     "flaky_after": "failing_after_the_first",
+    "skipped": "skipping",
 }
 """What stands above `@tracked`."""
 
@@ -75,7 +77,7 @@ def behind_context(module: ModuleType, name: str) -> Callable[..., Any]:
     return asking_for_retry(wrapped) if name in AROUND and iscoroutinefunction(function) else wrapped
 
 
-silent, add, named, wait, stubborn, fail, flaky, nameless, fails_before, fails_after, flaky_after, effect = (
+silent, add, named, wait, stubborn, fail, flaky, nameless, fails_before, fails_after, flaky_after, skipped, effect = (
     behind_context(async_jobs, name) for name in OPTIONS
 )
 in_threads = {name: behind_context(jobs, name) for name in OPTIONS}

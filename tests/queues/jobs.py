@@ -10,9 +10,10 @@ from collections.abc import Callable
 from functools import wraps
 from pathlib import Path
 from time import sleep
-from typing import ParamSpec, TypeVar
+from typing import Any, ParamSpec, TypeVar
 
 from job_progress import Tracker, current_progress, tracked
+from job_progress.decorator import TrackedFunction
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -20,6 +21,17 @@ R = TypeVar("R")
 STORE = "QUEUE_TESTS_STORE"
 STALLED_AFTER = 2.0
 tracker = Tracker(os.environ[STORE], flush_interval=0.02, heartbeat=0.2, stalled_after=STALLED_AFTER)
+
+
+def job(**options: Any) -> Callable[[Callable[P, R]], TrackedFunction[P, R]]:
+    """`tracked`, with the name that the function has here: in the tests' process, each queue has another one for it."""
+
+    def decorate(function: Callable[P, R]) -> TrackedFunction[P, R]:
+        name = f"{function.__module__}.{function.__qualname__}"
+        decorated: TrackedFunction[P, R] = tracked(name=name, tracker=tracker, **options)(function)
+        return decorated
+
+    return decorate
 
 
 def note_run(place: Path) -> None:
@@ -34,23 +46,23 @@ def wait_for(path: Path) -> None:
         sleep(0.01)
 
 
-@tracked(tracker=tracker)
+@job()
 def silent() -> None:
     """Report nothing."""
 
 
-@tracked(tracker=tracker, store_result=True)
+@job(store_result=True)
 def add(a: int, b: int) -> int:
     """Have a result."""
     return a + b
 
 
-@tracked(tracker=tracker, id="name", owner="by")
+@job(id="name", owner="by")
 def named(name: str, by: str) -> None:
     """Have an id of its own, and an owner."""
 
 
-@tracked(tracker=tracker, cancellable=True)
+@job(cancellable=True)
 def wait(folder: str) -> str:
     """Say that it has begun, be at a checkpoint all the time, and end when told to."""
     place = Path(folder)
@@ -64,21 +76,21 @@ def wait(folder: str) -> str:
     return "went on"
 
 
-@tracked(tracker=tracker)
+@job()
 def stubborn(folder: str) -> None:
     """Say that it has begun, and look at nothing until told to end."""
     (Path(folder) / "begun").touch()
     wait_for(Path(folder) / "go")
 
 
-@tracked(tracker=tracker)
+@job()
 def fail() -> None:
     """Fail for good."""
     current_progress().update(0.5)
     raise ValueError("boom")
 
 
-@tracked(tracker=tracker)
+@job()
 def flaky(folder: str) -> None:
     """Fail at the first attempt, then be in the middle of the second one until told to end."""
     place = Path(folder)
@@ -94,7 +106,7 @@ def _no_id(number: int) -> str:
     raise LookupError("there is no id")
 
 
-@tracked(tracker=tracker, id=_no_id)
+@job(id=_no_id)
 def nameless(number: int) -> None:
     """Have an id that cannot be told, neither when it is enqueued nor when it runs."""
 
@@ -105,6 +117,16 @@ def failing_before(function: Callable[P, R]) -> Callable[P, R]:
     @wraps(function)
     def run(*args: P.args, **kwargs: P.kwargs) -> R:
         raise LookupError("before")
+
+    return run
+
+
+def skipping(function: Callable[P, R]) -> Callable[P, R | None]:
+    """A decorator above `@tracked` that does not call the function, as the work is not needed."""
+
+    @wraps(function)
+    def run(*args: P.args, **kwargs: P.kwargs) -> R | None:
+        return None
 
     return run
 
@@ -141,27 +163,34 @@ def fail_once(args: tuple[object, ...], kwargs: dict[str, object]) -> None:
 
 
 @failing_before
-@tracked(tracker=tracker)
+@job()
 def fails_before(folder: str) -> None:
     """Never be reached."""
     note_run(Path(folder))
 
 
+@skipping
+@job()
+def skipped(folder: str) -> None:
+    """Never be reached."""
+    note_run(Path(folder))
+
+
 @failing_after
-@tracked(tracker=tracker)
+@job()
 def fails_after(folder: str) -> None:
     """End well, which is not the end."""
     note_run(Path(folder))
 
 
 @failing_after_the_first
-@tracked(tracker=tracker)
+@job()
 def flaky_after(folder: str) -> None:
     """End well, which is the end the second time only."""
     note_run(Path(folder))
 
 
-@tracked(tracker=tracker, cancellable=True)
+@job(cancellable=True)
 def effect(ledger: str, number: int, kind: str) -> None:
     """Do a little work and write it down; of some kinds, fail once or always."""
     note(ledger, number, "begun")
@@ -189,6 +218,6 @@ def fail_as(ledger: str, number: int, kind: str) -> None:
 
 NAMES = (
     *("silent", "add", "named", "wait", "stubborn", "fail", "flaky", "nameless"),
-    *("fails_before", "fails_after", "flaky_after", "effect"),
+    *("fails_before", "fails_after", "flaky_after", "skipped", "effect"),
 )
 """All jobs, which every worker has."""

@@ -20,6 +20,12 @@ async def note(context: Any) -> None:
             notes.write(f"{job.status.value}\n")
 
 
+async def refuse(context: Any) -> None:
+    """A hook of the user's own that does not let a job begin that says so."""
+    if (why := context["job"].meta.get("refused")) is not None:
+        raise PermissionError(why)
+
+
 async def untracked(context: Any, folder: str) -> None:
     """Be of no interest to anybody."""
     current_progress().update(0.5)

@@ -285,6 +285,17 @@ def test_what_fails_after_the_function_and_is_tried_again_is_the_next_attempt(qu
     assert queue.outcome(id) == "done"
 
 
+@point(Point.AROUND)
+def test_what_is_not_called_after_all_does_not_wait(queue: Queue, pool: str) -> None:
+    """What wraps the function has ended the task without it: the state is cancelled, and says so."""
+    queue.work()
+    id = queue.send("skipped", ...)
+    assert queue.outcome(id) == "done"
+    ended = queue.becomes("skipped", id, lambda state: state.is_finished)
+    assert (ended.status, ended.attempt) == ("cancelled", 0)
+    assert "without calling it" in (ended.error or "")
+
+
 @point(Point.REFUSES)
 def test_what_the_broker_refuses_has_failed(queue: Queue) -> None:
     """The caller gets the broker's own error, and nothing is pending or locked."""

@@ -183,6 +183,32 @@ def test_a_second_delivery_waits_and_is_dropped(caplog: pytest.LogCaptureFixture
         load.job._start("p").__enter__()
 
 
+def test_a_second_delivery_that_the_queue_has_done_with_takes_up_nothing(caplog: pytest.LogCaptureFixture) -> None:
+    """It waits in a thread, which the queue cannot stop when its time is over; what it waits for is left alone."""
+    second = QueueTask(id="one", function=load)
+
+    waiting: list[tuple[Thread, list[Any]]] = []
+
+    def wait() -> None:
+        with queue_task(second):
+            load("p")
+
+    with (
+        queue_task(QueueTask(id="one", will_retry=lambda _: True)),
+        pytest.raises(ConnectionError),
+        load.job.start("p"),
+    ):
+        waiting.append(in_thread(wait))
+        eventually(lambda: waits_already(caplog))
+        end(second, error=TimeoutError("1 s"))
+        assert seen().is_processing
+        raise ConnectionError
+    [(thread, outcome)] = waiting
+    thread.join()
+    assert [type(error) for error in outcome] == [JobAlreadyProcessing]
+    assert (calls, seen().status, seen().attempt) == ([], "pending", 1)
+
+
 def test_a_second_delivery_takes_up_a_retry(caplog: pytest.LogCaptureFixture) -> None:
     """A successor that was sent before the first run had left, as by a retry without a pause."""
     second: list[tuple[Thread, list[Any]]] = []
@@ -363,6 +389,12 @@ def test_what_fails_before_the_function_says_so(will_retry: bool) -> None:
     """It is not pending without a word."""
     end(begin(), error=ValueError("no setup"), will_retry=will_retry)
     assert (seen().status, seen().error) == ("pending" if will_retry else "failed", "ValueError: no setup")
+
+
+def test_what_is_not_called_is_not_waited_for() -> None:
+    """Something around the function has ended the task without it."""
+    end(begin())
+    assert (seen().status, seen().error) == ("cancelled", "not run: its task ended without calling it")
 
 
 def test_a_retry_that_the_queue_does_not_do_has_failed() -> None:

@@ -9,6 +9,7 @@ import sys
 from collections.abc import Callable
 from importlib import import_module
 from pathlib import Path
+from threading import Barrier, Thread
 from types import ModuleType
 from typing import Any
 
@@ -182,6 +183,36 @@ def test_the_prefix_of_a_blueprint_is_no_name() -> None:
     assert Job.of(tasks[1]).name == "shop:load"
 
 
+@pytest.mark.environment("main")
+def test_a_function_with_several_names_is_called_by_none(caplog: pytest.LogCaptureFixture) -> None:
+    """As processes may meet them in any order: with and without retries, say. Nobody is warned."""
+    from functools import partial
+
+    from celery import Celery
+    from dramatiq import actor
+    from dramatiq.brokers.stub import StubBroker
+    from procrastinate import App
+    from procrastinate.testing import InMemoryConnector
+    from taskiq import InMemoryBroker
+
+    makers: list[tuple[Any, str]] = [
+        (partial(Celery(set_as_current=False).task, shared=False, lazy=False), "name"),
+        (partial(actor, broker=StubBroker()), "actor_name"),
+        (App(connector=InMemoryConnector()).task, "name"),
+        (InMemoryBroker().task, "task_name"),
+    ]
+    for make, word in makers:
+
+        @tracked
+        def load() -> None: ...
+
+        objects = [make(**{word: name})(load) for name in ("once", "again")]
+        assert {Job.of(one).name for one in objects} == {
+            f"{__name__}.{load.__qualname__.replace('__taskiq_original', '')}"
+        }
+    assert not caplog.records
+
+
 def test_an_integration_can_say_how_its_queue_calls_a_function() -> None:
     """Where the queue's own object does not tell; a queue's word for the function itself is none."""
 
@@ -211,6 +242,38 @@ def test_a_second_name_only_warns(caplog: pytest.LogCaptureFixture) -> None:
     assert twice.job.name == "one"
     assert [record.levelno for record in caplog.records] == [logging.WARNING] * 2
     assert "is not called 'later', as its queue calls it" in caplog.records[0].getMessage()
+
+
+def test_threads_that_begin_at_once_use_one_name() -> None:
+    """None of them finds the job while another is about to learn its name."""
+    before = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    try:
+        _use_at_once()
+    finally:
+        sys.setswitchinterval(before)
+
+
+def _use_at_once() -> None:
+    for number in range(50):
+        barrier = Barrier(8)
+        names: list[str] = []
+
+        @tracked
+        def load() -> None: ...
+
+        named = NamedFunction(f"import {number}", load)
+
+        def use(named: NamedFunction = named, barrier: Barrier = barrier, names: list[str] = names) -> None:
+            barrier.wait()
+            names.append(Job.of(named).name)
+
+        threads = [Thread(target=use) for _ in range(8)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        assert names == [f"import {number}"] * 8
 
 
 def test_a_name_that_cannot_be_a_jobs_is_none(caplog: pytest.LogCaptureFixture) -> None:

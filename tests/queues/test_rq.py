@@ -360,7 +360,7 @@ def test_cancelling_what_runs_or_is_gone_changes_nothing(queue: Queue, tasks: Tr
     assert state_of(job).is_processing
     queue.go()
     assert becomes(queue, job, finished).is_completed
-    queue.outcome(job.id)
+    eventually(lambda: queue.driver.outcome(job.id) == "done", BUSY)
     job.delete()
     assert state_of(job).is_completed
     with pytest.raises(InvalidJobOperation):  # RQ's own
@@ -465,6 +465,22 @@ def test_a_second_delivery_leaves_the_return_value_as_it_is(
     assert (state_of(job).attempt, state_of(job).result) == (1, None)
 
 
+def test_a_retry_that_comes_when_another_delivery_is_done_does_nothing(
+    queue: Queue, tasks: TrackedQueue, jobs: ModuleType
+) -> None:
+    """RQ's scheduler enqueues it, with its own classes, which is no requeue."""
+    queue.work()
+    queue.go()
+    job = tasks.enqueue(jobs.flaky, str(queue.folder), retry=rq.Retry(max=2, interval=3))
+    becomes(queue, job, lambda state: state.error)
+    tasks.push_job_id(job.id)
+    assert becomes(queue, job, finished).attempt == 2
+    with queue.explained():
+        eventually(lambda: len(job.results()) == 2, BUSY)
+    state = state_of(job)
+    assert (state.status, state.attempt) == ("completed", 2)
+
+
 @pytest.mark.parametrize("interval", [0, 1])
 def test_a_job_that_repeats_is_pending_again(
     queue: Queue, tasks: TrackedQueue, rq_jobs: ModuleType, interval: int
@@ -522,6 +538,7 @@ def test_all_that_depends_on_a_failed_job_ends_with_the_reason(
     queue.work()
     assert becomes(queue, second, finished).error == f"not run: {jobs.fail.job.name}, before it, has failed"
     assert becomes(queue, third, finished).error == f"not run: {jobs.add.job.name}, before it, was not run"
+    assert queue.outcome(first.id) == "failed"
     late = tasks.enqueue(jobs.silent, depends_on=first)
     assert (state_of(late).status, state_of(late).attempt) == ("cancelled", 0)
     many = tasks.enqueue_many([TrackedQueue.prepare_data(jobs.silent, depends_on=first)])
@@ -558,6 +575,35 @@ def test_what_depends_on_a_cancelled_job_does_not_run(queue: Queue, tasks: Track
         assert (state_of(job).status, state_of(job).attempt) == ("cancelled", 0)
 
 
+def test_what_depends_on_an_abandoned_job_ends(queue: Queue, tasks: TrackedQueue, jobs: ModuleType) -> None:
+    """RQ's clean-up finds out, and leaves it deferred."""
+    worker = queue.worker_of_its_own()
+    first = tasks.enqueue(jobs.wait, str(queue.folder))
+    second = tasks.enqueue(jobs.silent, depends_on=first)
+    queue.sees("begun")
+    worker.kill()
+    becomes(queue, first, lambda state: state.is_stalled)
+    tasks.started_job_registry.cleanup(2**33)
+    assert (state_of(second).status, state_of(second).attempt) == ("cancelled", 0)
+
+
+def test_an_abandoned_job_that_is_alive_is_left_alone(queue: Queue, tasks: TrackedQueue, jobs: ModuleType) -> None:
+    """Only its worker is gone, say, and its child works on: the retry waits for that, and is dropped."""
+    worker = queue.worker_of_its_own()
+    with queue.driver.worker(queue.folder / "worker-second.log", queue.pool) as second:
+        job = tasks.enqueue(jobs.wait, str(queue.folder), retry=rq.Retry(max=1))
+        queue.sees("begun")
+        tasks.started_job_registry.cleanup(2**33)
+        with queue.explained():
+            eventually(lambda: "another delivery of the same task" in worker.log() + second.log(), BUSY)
+        assert (state_of(job).status, state_of(job).attempt, state_of(job).error) == ("processing", 1, None)
+        queue.go()
+        done = becomes(queue, job, finished)
+        assert (done.status, done.attempt, runs(queue)) == ("completed", 1, 1)
+        with queue.explained():
+            eventually(lambda: len(job.results()) == 2, BUSY)
+
+
 @pytest.mark.parametrize("how", ["cancel", "delete"])
 def test_what_depends_on_a_job_that_is_taken_back_ends(
     queue: Queue, tasks: TrackedQueue, jobs: ModuleType, how: str
@@ -579,6 +625,7 @@ def test_what_depends_on_a_failed_job_begins_anew_with_it(queue: Queue, tasks: T
     second = tasks.enqueue(jobs.add, 3, 4, depends_on=first)
     third = tasks.enqueue(jobs.silent, depends_on=second)
     assert becomes(queue, third, finished).is_cancelled
+    assert queue.outcome(first.id) == "failed"
     rq.job.requeue_job(first.id, tasks.connection)
     for job in (second, third):
         done = becomes(queue, job, lambda state: state.is_completed)

@@ -6,6 +6,8 @@ import asyncio
 import logging
 import sys
 from collections.abc import Callable, Iterator
+from contextlib import suppress
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from time import time
 from typing import TYPE_CHECKING, Any
@@ -273,8 +275,7 @@ def test_a_sweep_of_a_job_that_lives_is_no_cancel(queue: Both) -> None:
     sent = queue.enqueue_here("wait", heartbeat=1, retries=2, retry_delay=3600.0)
     queue.sees("begun")
     eventually(lambda: sent.saved.stuck, BUSY)
-    with queue.explained():
-        eventually(queue.driver.sweep, BUSY)
+    assert queue.driver.sweep(abort=30.0)
     waiting = sent.becomes(lambda state: not state.is_processing)
     assert (waiting.status, waiting.error) == ("pending", "interrupted by CancelledError: swept")
 
@@ -408,11 +409,12 @@ def test_a_coroutine_that_cancels_itself_is_swept(queue: Both) -> None:
         assert again.ends().attempt == 2
 
 
-def test_a_result_that_saq_cannot_store_has_been_made_all_the_same(queue: Both) -> None:
-    """The function has completed; that SAQ has failed is its own affair, and the worker goes on."""
+def test_a_result_that_saq_cannot_store_has_failed(queue: Both) -> None:
+    """As SAQ says, though the function has returned; and the worker goes on."""
     queue.work()
     sent = queue.enqueue("unstorable")
-    assert sent.ends().is_completed
+    failed = sent.becomes(lambda state: state.is_failed)
+    assert (failed.error or "")[:10] == "TypeError:"
     assert sent.outcome == "failed"
     assert queue.enqueue("silent").ends().is_completed
 
@@ -421,7 +423,7 @@ def test_a_key_that_no_state_can_have_breaks_no_hook(queue: Both, caplog: pytest
     """SAQ takes it, with a line in the log; the function then fails, and the worker goes on."""
     queue.work()
     with caplog.at_level(logging.ERROR, "job_progress"):
-        id = queue.driver.enqueue("silent", key="k" * 300)
+        id = queue.driver.enqueue("silent", key="two\nlines")
     assert "cannot be stored" in caplog.text
     assert queue.outcome(id) == "failed"
     assert queue.enqueue("silent").ends().is_completed
@@ -475,6 +477,156 @@ def test_cron_jobs_are_pending_and_stay_cancelled(queue: Both) -> None:
     state = yearly.get("cron:yearly")
     assert state is not None
     assert state.is_cancelled
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_what_fails_around_a_function_of_either_kind_has_failed(queue: Both, kind: str) -> None:
+    """Before it or after it."""
+    queue.work()
+    for name, runs in (("fails_before", 0), ("fails_after", 1)):
+        sent = queue.enqueue_here(kind.format(name))
+        failed = sent.becomes(lambda state: state.is_failed)
+        assert "LookupError" in (failed.error or "")
+        assert failed.attempt == runs
+        assert sent.outcome == "failed"
+
+
+def test_what_a_hook_of_the_users_refuses_has_failed(queue: Both) -> None:
+    """Its `before_process` raises, and the function is never called; with retries left it is pending before."""
+    queue.work()
+    sent = queue.enqueue("silent", meta={"refused": "today"}, retries=2, retry_delay=0.5)
+    waiting = sent.becomes(lambda state: state.error)
+    assert (waiting.status, waiting.attempt, waiting.error) == ("pending", 0, "PermissionError: today")
+    assert sent.ends().is_failed
+    assert sent.outcome == "failed"
+
+
+def runs(queue: Both) -> int:
+    """How often the test's job has begun."""
+    return len((queue.folder / "runs").read_text())
+
+
+def test_a_function_in_a_thread_that_goes_on_after_its_time_has_failed(queue: Both) -> None:
+    """As SAQ says; nobody can stop it, but for itself at a checkpoint."""
+    worker = queue.worker_of_its_own()
+    sent = queue.enqueue_here("wait in a thread", timeout=1)
+    assert sent.outcome == "failed"
+    failed = sent.becomes(lambda state: state.is_finished)
+    assert (failed.status, failed.error) == ("failed", "TimeoutError: it took more than 1 s")
+    worker.stop(BUSY)
+    assert not queue.has("ended")
+
+
+def test_a_retry_waits_for_the_function_that_goes_on_in_a_thread(queue: Both) -> None:
+    """Longer than its own time, if need be, and is dropped once that has completed: the work is done once."""
+    worker = queue.worker_of_its_own()
+    sent = queue.enqueue_here("wait in a thread", timeout=1, retries=2)
+    with queue.explained():
+        eventually(lambda: worker.log().count("Error processing job") >= 3, BUSY)
+    assert (sent.state.status, sent.state.attempt) == ("processing", 1)
+    queue.go()
+    assert sent.outcome == "done"
+    done = sent.ends()
+    assert (done.status, done.attempt, runs(queue)) == ("completed", 1, 1)
+    worker.stop(BUSY)
+
+
+def test_a_second_delivery_that_waits_is_stopped_with_its_worker(queue: Both) -> None:
+    """Which changes nothing for the run of the first."""
+    queue.worker_of_its_own()
+    sent = queue.enqueue_here("wait")
+    queue.sees("begun")
+    with queue.driver.worker(queue.folder / "worker-second.log") as second:
+        driver = queue.driver
+        driver.send_again(sent.key, "wait")
+        logs = list(queue.folder.glob("worker-*"))
+        with queue.explained():
+            eventually(lambda: any("another delivery" in log.read_text() for log in logs), BUSY)
+        second.stop(BUSY)
+    assert (sent.state.status, sent.state.attempt) == ("processing", 1)
+    queue.go()
+    assert sent.ends().is_completed
+    assert runs(queue) == 1
+
+
+def test_a_second_delivery_leaves_the_first_ones_result(queue: Both) -> None:
+    """Whether it waits for the first, or comes later."""
+    queue.work()
+    sent = queue.enqueue_here("wait")
+    queue.sees("begun")
+    queue.driver.send_again(sent.key, "wait")
+    queue.go()
+    sent.ends()
+    for _ in range(2):
+        with queue.explained():
+            eventually(lambda: sent.saved.status.value == "complete" and not queue.driver.waits(sent.key), BUSY)
+        assert sent.saved.result == "went on"
+        queue.driver.send_again(sent.key, "wait")
+    assert runs(queue) == 1
+
+
+def test_a_sweep_of_a_job_that_is_about_to_begin_says_nothing(queue: Both) -> None:
+    """A worker has taken it from the queue, and begins it while SAQ sweeps it: it runs, and the copy waits for it."""
+    queue.stop_working()
+    queue.driver.sweep()  # what other tests have left, for which SAQ would take its time before it gets to this one
+    queue.worker_of_its_own(QUEUE_TESTS_SAQ_SLOW="1")
+    sent = queue.enqueue_here("wait", retries=2)
+    eventually(lambda: queue.driver.is_taken(sent.key), BUSY)
+    assert queue.driver.sweep(abort=5.0)
+    assert queue.has("begun")
+    assert (sent.state.status, sent.state.attempt, sent.state.error) == ("processing", 1, None)
+    queue.go()
+    done = sent.ends()
+    assert (done.status, done.attempt, runs(queue)) == ("completed", 1, 1)
+
+
+def test_a_key_that_saq_does_not_take_is_not_pending(queue: Both) -> None:
+    """For five seconds after a sweep."""
+    sent = dead(queue, key=queue.folder.name)
+    assert queue.driver.sweep()
+    kwargs = {"folder": str(queue.folder)}
+    assert queue.driver.run(queue.driver.queue.enqueue("wait", key=sent.key, kwargs=kwargs)) is None
+    assert (sent.state.status, sent.state.is_locked) == ("failed", False)
+    assert "SAQ has not taken it" in (sent.state.error or "")
+
+
+def test_who_is_cancelled_while_enqueuing_leaves_nothing_pending(queue: Both) -> None:
+    """At any moment of it: if SAQ has the job it runs, else it has failed, or nobody has heard of it."""
+    keys = [f"{queue.folder.name} at {moment}" for moment in range(20)]
+
+    async def cancel_each() -> None:
+        for moment, key in enumerate(keys):
+            enqueuing = asyncio.create_task(queue.driver.queue.enqueue("silent", key=key))
+            await asyncio.sleep(moment * 0.0002)
+            enqueuing.cancel()
+            with suppress(asyncio.CancelledError):
+                await enqueuing
+
+    queue.driver.run(cancel_each())
+    queue.work()
+    queue.enqueue("silent").ends()
+    job = queue.behind("silent")
+    with queue.explained():
+        eventually(lambda: not any((state := job.get(key)) and state.is_locked for key in keys), BUSY)
+
+
+def test_states_are_kept_until_they_are_due(queue: Both) -> None:
+    """A week from now, or at the end of a retry's pause."""
+    queue.work()
+    week = timedelta(days=7)
+    now = datetime.now(UTC)
+    seconds = week.total_seconds()
+    waiting = [
+        queue.enqueue("silent", scheduled=int(time() + seconds)),
+        queue.enqueue("fail", retries=2, retry_delay=seconds),
+        queue.enqueue("fail", retries=2, retry_delay=seconds, retry_backoff=True),
+    ]
+    for sent in waiting:
+        state = sent.becomes(lambda state: state.due)
+        assert state.is_pending
+        assert state.due is not None
+        assert abs(state.due - now - week) < timedelta(minutes=1)
+        assert state.lifetime > seconds
 
 
 def test_settings_without_a_queue_are_refused() -> None:

@@ -18,6 +18,9 @@ from tests.waiting import eventually
 class ServerProcess:
     """Runs a command until told otherwise; a context manager that ends it."""
 
+    patience = 30.0
+    """Seconds that it may take until it is ready."""
+
     def __init__(self, command: Sequence[str], log: Path) -> None:
         self._command = command
         self._log = log
@@ -42,7 +45,7 @@ class ServerProcess:
                 self._command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, preexec_fn=_die_with_parent
             )
         try:
-            eventually(lambda: not self.is_running or self.is_ready(), 30)
+            eventually(lambda: not self.is_running or self.is_ready(), self.patience)
             assert self.is_running, f"it did not start: {self._log.read_text()[-2000:]}"
         except BaseException:
             self.kill()

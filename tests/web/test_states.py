@@ -12,6 +12,7 @@ import pytest
 
 from job_progress import Job, JobState, Tracker
 from job_progress.default import set_default_tracker
+from tests.waiting import eventually
 from tests.web.conftest import named
 from tests.web.faces import Face
 
@@ -119,14 +120,17 @@ def test_they_take_the_same_time(face: Face, client: httpx.Client, job: Job) -> 
     job.lock("7", owner="ada", meta={"large": "x" * 50_000})
     paths = [named(job.name, "7"), named(job.name, "8"), "s/forged", face.links.path(job.name, "9")]
     times: dict[str, list[float]] = {path: [] for path in paths}
-    for _ in range(15):
+
+    def at_best() -> list[float]:
         for path in paths:
             began = monotonic()
             assert client.get(path).status_code == 404
             times[path].append(monotonic() - began)
-    at_best = [min(taken) for taken in times.values()]
-    assert min(at_best) >= 0.02
-    assert max(at_best) - min(at_best) < 0.008, times
+        return [min(taken) for taken in times.values()]
+
+    for _ in range(15):
+        assert min(at_best()) >= 0.02
+    eventually(lambda: max(them := at_best()) - min(them) < 0.008, 60)  # on a busy machine the best comes late
 
 
 def test_a_page_without_script_gets_html(face: Face, admin: httpx.Client, job: Job) -> None:

@@ -132,7 +132,10 @@ def _run(call: _Call, version: int | None, delivery: Delivery | None) -> Any:
         delivery=delivery or Delivery(),
     )
     with queue_task(task):
-        return function(*args, **kwargs)
+        result = function(*args, **kwargs)
+    if delivery is None:  # a process of a pool, of which the one that waits for it sees nothing
+        ended(*call, delivery=task.delivery)
+    return result
 
 
 def _end_cancelled() -> None:

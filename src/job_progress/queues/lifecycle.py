@@ -140,12 +140,14 @@ def ended(
     to the queue; `None`: it has not. *will_retry*: the queue will run it again. A run that is still alive, as in a
     thread that goes on after the queue's time limit, is superseded by that: it stops at its next checkpoint.
     """
-    said = delivery.said
+    said, delivery.is_over = delivery.said, True
     if isinstance(error, JobAlreadyProcessing) or said is JobStatus.CANCELLED:
         return
     if error is None:
         if said is JobStatus.PENDING:  # what wraps the function has caught its error, so nothing runs again
             _tell(task, id, args, kwargs, lambda blank: GiveUp(blank, None))
+        elif said is None and not delivery.has_begun:
+            revoked(task, id, args, kwargs, begun=False, reason="not run: its task ended without calling it")
     elif will_retry and said is not JobStatus.PENDING:
         after_run = delivery.has_begun and said is not None
         _tell(task, id, args, kwargs, lambda blank: Requeue(blank, explain(error), after_run, delivery.has_begun))

@@ -36,6 +36,7 @@ try:
     from procrastinate.jobs import Job, Status
     from procrastinate.manager import JobManager as _JobManager
     from procrastinate.sync_psycopg_connector import wrap_exceptions
+    from procrastinate.tasks import Task
     from procrastinate.worker import Worker
 except ModuleNotFoundError as error:  # pragma: no cover - in tests it is there
     raise ModuleNotFoundError(f"{error}: pip install 'job-progress[procrastinate]'", name=error.name) from None
@@ -121,7 +122,7 @@ def _delivery_of(job: Job) -> _Delivery | None:
     return delivery if delivery is not None and delivery.job_id == job.id else None
 
 
-def _call(task: procrastinate.tasks.Task[Any, Any, Any], job: Job) -> tuple[Any, str, Sequence[None], dict[str, Any]]:
+def _call(task: Task[Any, Any, Any], job: Job) -> tuple[Any, str, Sequence[None], dict[str, Any]]:
     id = "it has none" if job.id is None else str(job.id)  # as it was not inserted
     return task, id, (None,) if task.pass_context else (), job.task_kwargs
 

@@ -106,8 +106,10 @@ class Job(rq.job.Job):
         status = self.get_status(refresh=False)
         address, was_over, version = (raw_data.get(field.encode(), b"").decode() for field in (ADDRESS, OVER, ENQUEUED))
         self.address, self.was_over, self.enqueued = address or None, was_over, int(version) if version else None
-        self.begins = status in ENDED or bool(was_over and status != DEFERRED)
-        self.is_requeued = bool(was_over and status == QUEUED)
+        # A requeue forgets when it ended; a retry that was scheduled before it ended elsewhere does not.
+        self.is_requeued = bool(was_over and status == QUEUED and self.ended_at is None)
+        is_unblocked = was_over == IS_BLOCKED and status != DEFERRED
+        self.begins = status in ENDED or self.is_requeued or is_unblocked
         self.is_of_another = status == STARTED
 
     def to_dict(self, *args: Any, **kwargs: Any) -> dict[str, Any]:
@@ -192,16 +194,13 @@ class Job(rq.job.Job):
         dropped = self._without(super().cancel, pipeline, enqueue_dependents, *args, **kwargs)
         self._mark(IS_ENDED, pipeline)
         if not enqueue_dependents:
-            for one in self._dependents():
-                one.will_not_come(self._named("was cancelled"))
+            self._end_dependents("was cancelled")
         return dropped
 
     def delete(self, pipeline: Any = None, remove_from_queue: bool = True, delete_dependents: bool = False) -> None:
         """Forget it: if it still waits, its state is cancelled."""
         if self.delivery is None:  # else it has ended, and what depends on it was told
-            for one in self._dependents():
-                if delete_dependents or not one.waits_for_others(self.id):
-                    one.will_not_come(self._named("was deleted"))
+            self._end_dependents("was deleted", unless_others=not delete_dependents)
         self._without(super().delete, pipeline, remove_from_queue, delete_dependents)
 
     def _without(self, drop: Callable[..., Any], *args: Any) -> Any:
@@ -216,7 +215,7 @@ class Job(rq.job.Job):
 
     def retry(self, *args: Any, **kwargs: Any) -> None:
         """Have it run again, after an error or after its worker has died."""
-        self.begins = False
+        self.begins, self.over = False, ""  # another delivery of it may have ended meanwhile
         if self.delivery is not None:
             error = sys.exception() or "RQ runs it again"
             self.tell(ended, delivery=self.delivery, error=error, will_retry=True)
@@ -232,6 +231,7 @@ class Job(rq.job.Job):
             self.tell(ended, delivery=self.delivery, error=error)
         else:
             self.tell(given_up, error=error, begun=not self.is_of_another)
+        self._end_blocked()  # RQ's clean-up asks its own class, and not this one, whether their dependencies are met
         super()._handle_failure(exc_string, *args, **kwargs)
 
     # What depends on it.
@@ -291,8 +291,20 @@ class Job(rq.job.Job):
         self.was_over = IS_BLOCKED
         self.tell(revoked, reason=reason)
         self._mark(IS_BLOCKED)
+        self._end_dependents("was not run")
+
+    @hook
+    def _end_blocked(self) -> None:
         for one in self._dependents():
-            one.will_not_come(self._named("was not run"))
+            reason = one._blocked_by(self, met=False)
+            if reason is not None:
+                one.will_not_come(reason)
+
+    @hook
+    def _end_dependents(self, how: str, *, unless_others: bool = False) -> None:
+        for one in self._dependents():
+            if not (unless_others and one.waits_for_others(self.id)):
+                one.will_not_come(self._named(how))
 
     def waits_for_others(self, id: str) -> bool:
         """Does it depend on another than *id* that has not ended?"""
@@ -306,6 +318,7 @@ class Job(rq.job.Job):
         name = self.address.partition("\n")[0] if self.address else self.description
         return f"not run: {name}, before it, {how}"
 
+    @hook
     def _mark(self, over: str, pipeline: Any = None) -> None:
         """Write it to RQ's record."""
         connection = self.connection if pipeline is None else pipeline

@@ -44,6 +44,7 @@ except ModuleNotFoundError as error:  # pragma: no cover - in tests it is there
     raise ModuleNotFoundError(f"{error}: pip install 'job-progress[taskiq]'", name=error.name) from None
 
 from job_progress.errors import JobAlreadyProcessing
+from job_progress.given_names import NamedFunction
 from job_progress.job import Job
 from job_progress.queues import taskiq_pipelines as pipelines
 from job_progress.queues.lifecycle import ahook, ended, enqueued, given_up, hook, revoked
@@ -221,7 +222,7 @@ class _Delivery:
         """As Taskiq says. What an earlier delivery has stored stays, and after what was cancelled nothing runs."""
         said = self.task.delivery.said
         task = self._broker.find_task(message.task_name)
-        if said is JobStatus.PENDING and task is not None:
+        if said in (None, JobStatus.PENDING) and task is not None:
             await in_thread(ended, *_call(task, message), delivery=self.task.delivery)
         elif said is JobStatus.CANCELLED and pipelines.step_of(message) is not None:
             await in_thread(drop_following, self._broker, message, "was cancelled")
@@ -276,7 +277,9 @@ class Receiver(_Receiver):
 
     async def _in_process(self, delivery: _Delivery, target: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Any:
         task = delivery.task
-        call = partial(_in_this_process, task.id, task.enqueued, delivery.retries(), target, *args, **kwargs)
+        job = Job.behind(task.function)
+        named = target if job is None else NamedFunction(job.name, target)  # that process does not know the broker's
+        call = partial(_in_this_process, task.id, task.enqueued, delivery.retries(), named, target, *args, **kwargs)
         task.delivery.has_begun = True  # or it may have: if its process dies, nobody tells
         try:
             told, returned = await asyncio.get_running_loop().run_in_executor(self.executor, call)
@@ -299,12 +302,19 @@ class _Done:
 
 
 def _in_this_process(
-    id: str | None, enqueued: int | None, retries: Retries, target: Callable[..., Any], /, *args: Any, **kwargs: Any
+    id: str | None,
+    enqueued: int | None,
+    retries: Retries,
+    named: object,
+    target: Callable[..., Any],
+    /,
+    *args: Any,
+    **kwargs: Any,
 ) -> tuple[_Told, Any]:
     """Call *target*, in a process of the pool. Returns what its run has told the state as well."""
     task = QueueTask(
         id=id,
-        function=target,
+        function=named,
         enqueued=enqueued,
         will_retry=lambda error: delay_of(retries, error) is not None,
         retry_delay=partial(delay_of, retries),

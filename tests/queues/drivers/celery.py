@@ -9,9 +9,6 @@ from tempfile import TemporaryDirectory
 from types import ModuleType
 from typing import Any
 
-from celery import chain
-from celery.signals import before_task_publish
-
 from tests.queues.driver import Driver, Worker
 from tests.waiting import eventually
 
@@ -29,10 +26,13 @@ class Celery(Driver):
     def __init__(self, address: str) -> None:
         super().__init__(address)
         os.environ[ADDRESS] = address
+        from celery.signals import before_task_publish
+
         from tests.queues.drivers.celery_app import app
 
         self.app = app
         self._sent: dict[str, Any] = {}
+
         before_task_publish.connect(self._note, weak=False)
         self._place = TemporaryDirectory(prefix="celery-")
         self._folder = Path(self._place.name)
@@ -76,7 +76,10 @@ class Celery(Driver):
                 connection.Producer(channel).publish(sent["body"], serializer="json", **route, **sent["properties"])
 
     def send_followed(self, first: tuple[str, ...], then: tuple[str, ...]) -> tuple[str, str]:
+        from celery import chain
+
         links = [self.app.tasks[f"{job}-0"].si(*args) for job, *args in (first, then)]
+
         last: Any = chain(*links).apply_async()
         return str(last.parent.id), str(last.id)
 

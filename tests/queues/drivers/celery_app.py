@@ -15,6 +15,8 @@ RETRIES = range(3)
 app = Celery("queue-tests", broker=os.environ[ADDRESS], backend=os.environ[ADDRESS])
 app.conf.update(
     broker_connection_retry_on_startup=True,
+    # What a dead worker held comes back when another one starts, if nobody gave it back by then.
+    broker_transport_options={"visibility_timeout": 20},
     task_acks_late=True,
     worker_prefetch_multiplier=1,
 )

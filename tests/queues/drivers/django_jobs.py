@@ -50,6 +50,7 @@ nameless = task()(here(jobs.nameless))
 fails_before = task()(here(jobs.fails_before))
 fails_after = task()(here(jobs.fails_after))
 flaky_after = task()(here(jobs.flaky_after))
+skipped = task()(here(jobs.skipped))
 effect = task()(here(jobs.effect))
 async_wait = task()(ahere(async_jobs.wait))
 

@@ -77,6 +77,7 @@ class Asyncio(OrderDriver):
     pools = ("asyncio",)
     cannot: ClassVar = {
         "test_what_is_enqueued_is_pending": AT_ONCE,
+        "test_what_is_not_called_after_all_does_not_wait": AT_ONCE,
         "test_an_id_and_an_owner_come_from_the_arguments": AT_ONCE,
         "test_what_is_cancelled_while_it_waits_never_runs": AT_ONCE,
         "test_a_retry_waits_with_its_error_and_starts_clean": ONCE,

@@ -58,8 +58,9 @@ class Procrastinate(Driver):
             connection.execute("UPDATE procrastinate_jobs SET status = 'todo' WHERE id = %s", [int(id)])
 
     def redeliver(self, id: str, job: str, *args: Any) -> None:
-        # What an operator does for each of `get_stalled_jobs`.
-        self.app.job_manager.retry_job_by_id(int(id), datetime.now(UTC))
+        # What an operator does for each of `get_stalled_jobs`; what waits comes by itself.
+        if self.app.job_manager.get_job_status(int(id)).value != "todo":
+            self.app.job_manager.retry_job_by_id(int(id), datetime.now(UTC))
 
     @contextmanager
     def refusing(self) -> Iterator[None]:

@@ -7,9 +7,9 @@ from asyncio import Runner
 from collections.abc import Coroutine
 from inspect import signature
 from types import ModuleType
-from typing import Any, TypeVar
+from typing import Any, ClassVar, TypeVar
 
-from tests.queues.driver import Driver
+from tests.queues.driver import Driver, Point
 
 ADDRESS = "QUEUE_TESTS_SAQ"
 T = TypeVar("T")
@@ -20,6 +20,7 @@ class SAQ(Driver):
 
     name = "SAQ"
     environment = "saq"
+    cannot: ClassVar = {Point.FOLLOWS: "no job of SAQ follows another."}
 
     def __init__(self, address: str) -> None:
         super().__init__(address)
@@ -77,20 +78,35 @@ class SAQ(Driver):
     def redeliver(self, id: str, job: str, *args: Any) -> None:
         # What a worker does by itself once the job's time is over.
         saved = self.job(id)
-        self.run(saved.update(timeout=1, retries=saved.attempts + 1))
-        assert self.sweep() == [self.queue.job_id(id)]
+        self.run(saved.update(timeout=1, started=1, retries=saved.attempts + 1))
+        swept = self.sweep()
+        assert self.queue.job_id(id) in swept, f"{swept}: {self.job(id)}"  # beside what other tests have killed
 
-    def sweep(self) -> list[str]:
+    def sweep(self, abort: float = 0.05) -> list[str]:
         """Have SAQ look for what dead workers have left. Workers do not, for the next hour.
 
         One that has just started would take jobs for left that it is about to begin.
         """
-        return self.run(self._sweep())
+        return self.run(self._sweep(abort))
 
-    async def _sweep(self) -> list[str]:
+    async def _sweep(self, abort: float) -> list[str]:
         await self.queue.redis.delete(self.queue.namespace("sweep"))
-        swept: list[str] = await self.queue.sweep(lock=3600, abort=0.05)
+        swept: list[str] = await self.queue.sweep(lock=3600, abort=abort)
         return swept
+
+    def is_taken(self, id: str) -> bool:
+        """Has a worker taken it from the queue?"""
+        return self._is_in("active", id)
+
+    def waits(self, id: str) -> bool:
+        """Is it to be delivered, or was it, and SAQ has not done with that?"""
+        return self._is_in("queued", id) or self._is_in("active", id)
+
+    def _is_in(self, place: str, id: str) -> bool:
+        return self.run(self._has(self.queue.namespace(place), self.queue.job_id(id).encode()))
+
+    async def _has(self, place: str, id: bytes) -> bool:
+        return id in await self.queue.redis.lrange(place, 0, -1)
 
     def revoke(self, id: str) -> None:
         self.run(self.job(id).abort("revoked"))

@@ -32,7 +32,8 @@ class Broker(RedisStreamBroker):
 def broker_of(address: str, module: ModuleType) -> AsyncBroker:
     """A broker with the jobs of *module*."""
     results: RedisAsyncResultBackend[Any] = RedisAsyncResultBackend(address)
-    broker = Broker(address, xread_block=200).with_result_backend(results)
+    # A worker that is killed may hold the lock for good, without a timeout.
+    broker = Broker(address, xread_block=200, unacknowledged_lock_timeout=2.0).with_result_backend(results)
     broker.add_middlewares(ProgressMiddleware(), SmartRetryMiddleware(default_delay=1), PipelineMiddleware())
     for name in jobs.NAMES:
         broker.register_task(_wrapped(getattr(module, name)), name)

@@ -343,7 +343,7 @@ def publish_all_ends() -> None:
         _owing.discard(reporter)
         if lost:
             first = lost[0].known
-            logger.error("the ends of %d runs were never published, such as %s %r", len(lost), first.job, first.id)
+            logger.error("never published: the end of %s %r, and of %d more", first.job, first.id, len(lost) - 1)
 
 
 atexit.register(publish_all_ends)

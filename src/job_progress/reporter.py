@@ -19,6 +19,7 @@ from job_progress.encoding import change_to, state_in
 from job_progress.errors import StoreUnavailable
 from job_progress.events import RunEvent
 from job_progress.fork import reset_in_children
+from job_progress.once import warn_once
 from job_progress.outage import WRITING, Outage
 from job_progress.reentrant import Wake
 from job_progress.run import Run
@@ -85,14 +86,24 @@ class Reporter:
         self._runs.add(run)
         self._closed = False
         with self._start_lock:
-            if self._thread is None or not self._thread.is_alive():
-                wake = self._wake
-                reporter = ref(self, lambda _: wake.set())  # so that the thread ends with the tracker it works for
-                self._thread = threading.Thread(
-                    target=_work, args=(reporter, wake), name="job-progress reporter", daemon=True
-                )
-                self._thread.start()
+            if not self._has_thread:
+                self._start()
         self._wake.set()  # so that its sleep is measured by this run's heartbeat, too
+
+    @property
+    def _has_thread(self) -> bool:
+        return self._thread is not None and self._thread.is_alive()
+
+    def _start(self) -> None:
+        wake = self._wake
+        reporter = ref(self, lambda _: wake.set())  # so that the thread ends with the tracker it works for
+        thread = threading.Thread(target=_work, args=(reporter, wake), name="job-progress reporter", daemon=True)
+        try:
+            thread.start()
+        except RuntimeError as error:  # the process ends, or may have no more threads
+            warn_once("no thread", "what runs report is seen at their end: %s", error)
+        else:
+            self._thread = thread
 
     def discard(self, run: Run) -> None:
         """This run is over, unless its end is still to be published."""
@@ -124,6 +135,8 @@ class Reporter:
         self._away_until = 0.0
         self._wake.set()
         while (self._finishing or self._owing()) and monotonic() < deadline:
+            if not self._has_thread:
+                self._tick()
             sleep(0.02)
         return self._owing()
 
@@ -148,7 +161,7 @@ class Reporter:
             run.final = None
 
     def _publish_in_time(self, run: Run, event: RunEvent | None) -> bool:
-        if (self._outage.stops_writing and self._outage.is_waited_for) or _strikes_a_call():
+        if (self._has_thread and self._outage.stops_writing and self._outage.is_waited_for) or _strikes_a_call():
             return False
         deadline, pause, waits = monotonic() + SETTLE_WITHIN, 0.05, False
         while True:

@@ -9,6 +9,7 @@ from contextlib import contextmanager, suppress
 from copy import copy
 from time import monotonic
 
+from job_progress.errors import StoreUnavailable
 from job_progress.fork import reset_in_children
 from job_progress.outage import Outage
 from job_progress.reentrant import Wake
@@ -88,9 +89,8 @@ class Hub:
         watcher = Watcher(notify)
         with self._lock:
             if self._thread is None:
-                self._subscription = self._store.subscribe(self._push)
-                self._thread = threading.Thread(target=self._work, name="job-progress watch", daemon=True)
-                self._thread.start()
+                self._forget_who_left()
+                self._start()
             if key not in self._watchers and self._subscription:
                 self._subscription.follow(key)
             self._watchers.setdefault(key, []).append(watcher)
@@ -99,6 +99,18 @@ class Hub:
         finally:  # which may be the garbage collector's, in a thread that holds the lock
             self._left.append((key, watcher))
             self._wake.set()
+
+    def _start(self) -> None:
+        try:
+            self._subscription = self._store.subscribe(self._push)
+            thread = threading.Thread(target=self._work, name="job-progress watch", daemon=True)
+            thread.start()
+        except RuntimeError:  # the process ends, or may have no more threads: watchers look themselves
+            if self._subscription:
+                self._subscription.close()
+            self._subscription = None
+        else:
+            self._thread = thread
 
     def _forget_who_left(self) -> None:
         while self._left:
@@ -124,8 +136,10 @@ class Hub:
                 if newest is not None and newest is not seen and (left > 0 or newest.is_finished or seen is None):
                     seen = newest
                     yield seen
-                elif left <= 0 or not changed.wait(left):
+                elif left <= 0:
                     raise _not_in_time(name, timeout, seen)
+                elif not changed.wait(min(left, self._patience)):
+                    self._look(watcher, key)
 
     async def astates(self, key: str, name: str, timeout: float | None) -> AsyncGenerator[JobState, None]:
         """`states`, without blocking the event loop."""
@@ -148,11 +162,23 @@ class Hub:
                     seen = newest
                     yield seen
                     continue
+                if late:
+                    raise _not_in_time(name, timeout, seen)
                 try:
-                    async with asyncio.timeout_at(deadline):
+                    async with asyncio.timeout_at(min(deadline, loop.time() + self._patience)):
                         await changed.wait()
                 except TimeoutError:
-                    raise _not_in_time(name, timeout, seen) from None
+                    await in_thread(self._look, watcher, key)
+
+    @property
+    def _patience(self) -> float:
+        return MAX_TIMEOUT if self._thread else RESYNC_EVERY
+
+    def _look(self, watcher: Watcher, key: str) -> None:
+        """Look at the store, if there is no thread that does."""
+        if self._thread is None:
+            with suppress(StoreUnavailable):
+                self._begin(watcher, key)
 
     def _begin(self, watcher: Watcher, key: str) -> None:
         state = self._load([key])[0]

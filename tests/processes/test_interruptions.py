@@ -7,7 +7,7 @@ import pytest
 from job_progress.job import Job
 from tests.processes import interruptions
 from tests.processes.child import Launch
-from tests.processes.jobs import state_of
+from tests.processes.jobs import job_at, state_of
 from tests.waiting import eventually
 
 SECONDS = 3.0
@@ -44,6 +44,11 @@ def test_a_signal_handler_may_report(launch: Launch, request: pytest.FixtureRequ
     assert child.hear(60) == "ended"
     child.tell()
     assert child.ends() == 0
+    if url != "memory://":
+        job = job_at(url)
+        assert state_of(job, "reporting").is_completed
+        assert {state_of(job, f"terminated {number}").error for number in range(50)} == {"terminated"}
+        job.tracker.close()
 
 
 @pytest.mark.parametrize("shared_url", ["sqlite"], indirect=True)

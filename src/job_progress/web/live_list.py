@@ -59,10 +59,11 @@ class LiveList:
     def viewing(self, bell: Bell) -> Iterator[int]:
         """Rings *bell* after each change while inside; gives the place to begin at, before all."""
         with self._lock:
-            self._bells.append(bell)
             if self._thread is None:
-                self._thread = threading.Thread(target=self._work, name="job-progress list", daemon=True)
-                self._thread.start()
+                thread = threading.Thread(target=self._work, name="job-progress list", daemon=True)
+                thread.start()
+                self._thread = thread
+            self._bells.append(bell)
         try:
             yield BEFORE_ALL
         finally:

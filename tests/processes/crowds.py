@@ -117,6 +117,8 @@ def run_jobs(url: str, jobs: int) -> None:
         reports.phase = hear()
     for thread in threads:
         thread.join()
+    with suppress(AssertionError):  # an end that is published by the thread is what finds the store back
+        eventually(lambda: not reports.logged or reports.logged[-1].endswith(" is back"))
     reports.tell()
     hear()  # what ended while the store was away is still under way
 

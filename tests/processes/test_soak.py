@@ -102,7 +102,7 @@ def test_short_jobs_without_end(launch: Launch, shared_url: str, seconds: int, r
 
     def is_empty() -> bool:
         store.sweep()
-        return size() < int(done) / 10
+        return size() < max(int(done) / 10, 8)  # a cache keeps a list, and locks, too
 
     eventually(is_empty, ttl + 30)
     store.close()

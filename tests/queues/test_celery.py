@@ -18,7 +18,7 @@ import pytest
 from celery import chain, chord, group
 from celery.exceptions import ChordError, TaskRevokedError
 
-from job_progress import Job, JobState
+from job_progress import Job, JobState, Tracker, tracked
 from tests.queues.conftest import BUSY
 from tests.queues.driver import Worker
 from tests.queues.drivers.celery import QUIET
@@ -201,6 +201,22 @@ def test_what_fails_before_it_begins_has_failed(workers: Workers, becomes: Becom
     task = tasks().forbidden
     failed = becomes(task, task.delay().id, "failed")
     assert (failed.attempt, failed.error) == (0, "PermissionError: not today")
+
+
+def test_a_task_that_the_worker_does_not_know_has_failed(
+    workers: Workers, becomes: Becomes, states: ValkeyServer
+) -> None:
+    """As the worker's code is older, say: its state, in the default tracker, does not wait in vain."""
+    tracker = Tracker(states.url)
+
+    def only_here() -> None:
+        pass
+
+    task = tasks().task(name="only here")(tracked(name="only here", tracker=tracker)(only_here))
+    workers.have(*PREFORK, fresh=True, JOB_PROGRESS_STORE=states.url)
+    failed = becomes(task, task.delay().id, "failed")
+    assert failed.error == "only here is not known to the worker that got it"
+    workers.end()
 
 
 def test_a_message_that_is_rejected(workers: Workers, becomes: Becomes, folder: Folder) -> None:
@@ -572,10 +588,11 @@ def test_what_follows_a_task_that_the_worker_has_dropped(
     workers.have(*PREFORK)
     wait, add = tasks().wait, tasks().add
     past = datetime.now(UTC) - timedelta(hours=1)
-    options: dict[str, dict[str, Any]] = {"revoked": {"countdown": 1.0}, "expired": {"expires": past}}
+    options: dict[str, dict[str, Any]] = {"revoked": {"countdown": 3.0}, "expired": {"expires": past}}
+    eventually(lambda: tasks().app.control.ping(limit=1, timeout=2.0), BUSY)
     last: Any = chain(wait.si(str(folder)).set(**options.get(how, {})), add.si(1, 2)).delay()
     if how == "revoked":
-        tasks().app.control.revoke(last.parent.id, reply=True, timeout=1.0)
+        tasks().app.control.revoke(last.parent.id, reply=True, limit=1, timeout=BUSY)
     elif how == "lost":
         folder.kill(signal.SIGKILL)
     assert str(becomes(add, last.id, "cancelled").error).startswith("not run: wait, before it, ")

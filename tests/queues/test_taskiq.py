@@ -314,6 +314,7 @@ def test_a_process_of_a_pool_is_never_taken_for_another_task(app: App, tmp_path:
         job = Job.of(app.tasks.block_long)
         eventually(lambda: len([1 for state in job.list("completed") if state.id not in ids]) >= 3, BUSY)
     assert {state.status for id in ids if (state := job.get(id))} == {"pending"}
+    assert "add --receiver job_progress.queues.taskiq:Receiver" in app.log.read_text()
 
 
 def test_a_task_in_memory_is_no_longer_one_once_it_has_run(memory: Tracker) -> None:

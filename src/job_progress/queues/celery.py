@@ -48,14 +48,16 @@ except ModuleNotFoundError as error:  # pragma: no cover - in tests it is there
 
 from job_progress.job import Job
 from job_progress.queues.celery_canvas import UNKNOWN, Follower, followers, tasks_in
-from job_progress.queues.lifecycle import ended, enqueued, given_up, hook, requeued, revoked
+from job_progress.queues.lifecycle import Absent, address_of, ended, enqueued, given_up, hook, requeued, revoked
 from job_progress.state import JobState, JobStatus
-from job_progress.task import Delivery, QueueTask, current_task, enter_task, held, queue_task
+from job_progress.task import Delivery, QueueTask, current_task, enter_task, held
 
 logger = logging.getLogger("job_progress")
 
 ENQUEUED = "job_progress_enqueued"
 """The header that spares the worker a round trip."""
+ADDRESS = "job_progress_address"
+"""The header for a worker that does not know the task."""
 IGNORED = "IGNORED"
 PAUSE = 0.1
 """Seconds between two looks whether the first delivery's result has been stored."""
@@ -129,6 +131,7 @@ def _before_sending(sender: str, headers: dict[str, Any], body: Any, **_: Any) -
     due = _due(headers.get("eta"), _task(sender))
     # What the worker sends as promised was perhaps cancelled since, and is not wanted anew.
     headers[ENQUEUED] = _of(first, enqueued, late=bool(headers.get("retries")) or first.id in known, due=due)
+    headers[ADDRESS] = _of(first, address_of)
     for one in followers(embedded, headers.get("group_index") or 0):
         if one.id not in known:
             _of(one, enqueued, due=due)
@@ -165,16 +168,12 @@ def _task(name: str) -> Task | None:
 
 def _of(one: Follower, tell: Callable[..., Any], **word: Any) -> Any:
     """Tell about a task that is sent, or will be: if it is one of ours, and its id is known already."""
-    job = Job.behind(task := _task(one.name))
-    if job is None:
+    task = _task(one.name)
+    if Job.behind(task) is None:
         return None
     args = _with_self(task, one.args)
-    if one.args and one.args[0] is UNKNOWN:
-        try:
-            with queue_task(QueueTask(id=one.id)):
-                job.called(*args, **one.kwargs)
-        except Exception:  # noqa: BLE001 - what a user's `id=` makes of what is not known
-            return None
+    if one.args and one.args[0] is UNKNOWN and address_of(task, one.id, args, one.kwargs) is None:
+        return None  # its id depends on what it will be given
     return tell(task, one.id, args, one.kwargs, **word)
 
 
@@ -249,16 +248,9 @@ class _Execution:
         """Is *one* a further execution of the same: a retry, or the next page of it?"""
         if (one.name, one.id) != (self.task.name, self.id) or self.is_part:
             return False
-        job = Job.behind(self.task)
-        if job is None:
-            return True
-        with queue_task(QueueTask(id=self.id)):
-            try:
-                arguments = (self.request.args or (), self.request.kwargs), (one.args, one.kwargs)
-                old, new = (job.called(*_with_self(self.task, args), **kwargs)[0] for args, kwargs in arguments)
-            except Exception:  # noqa: BLE001 - what a user's `id=` makes of it
-                return True
-        return bool(old == new)
+        arguments = (self.request.args or (), self.request.kwargs), (one.args, one.kwargs)
+        old, new = (address_of(self.task, self.id, _with_self(self.task, args), kwargs) for args, kwargs in arguments)
+        return old == new
 
     # What the function's run asks.
 
@@ -349,6 +341,7 @@ class _Execution:
         while (status := self._stored("status")) is not None and status not in READY_STATES:
             if monotonic() >= until:
                 self.is_dropped = False
+                self.delivery.has_begun = True  # what Celery says now is about that run
                 raise Reject(LookupError("its result was lost with its worker"), requeue=True)
             sleep(PAUSE)
         raise Ignore("another delivery has done it")
@@ -452,6 +445,13 @@ def _failed(sender: Task, task_id: str, exception: object, args: Sequence[Any], 
 
 
 @hook
+def _unknown(message: Any, id: str, name: str, exc: BaseException, **_: Any) -> None:
+    if address := message.headers.get(ADDRESS):
+        given_up(Absent(address), id, error=f"{name} is not known to the worker that got it", begun=False)
+    _not_run(list(followers(message.payload[2])), name, "is not known to the worker that got it")
+
+
+@hook
 def _revoked(sender: Task, request: Context, terminated: bool, expired: bool, **_: Any) -> None:
     if expired:
         _tell(given_up, sender, request, error="it expired", begun=False)
@@ -533,6 +533,7 @@ _RECEIVERS: dict[Any, Callable[..., None]] = {
     signals.task_prerun: _starting,
     signals.task_postrun: _ended,
     signals.task_revoked: _revoked,
+    signals.task_unknown: _unknown,
     signals.task_failure: _failed,
     signals.task_internal_error: _failed,
     signals.task_retry: _stopped,

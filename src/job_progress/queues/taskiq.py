@@ -24,7 +24,9 @@ runs again.
 from __future__ import annotations
 
 import asyncio
+import logging
 import pickle
+import sys
 from collections.abc import Callable, Coroutine
 from contextlib import suppress
 from contextvars import ContextVar
@@ -52,10 +54,13 @@ from job_progress.state import JobState, JobStatus
 from job_progress.task import QueueTask, current_task, enter_task, queue_task
 from job_progress.threads import in_thread
 
+logger = logging.getLogger("job_progress")
+
 ENQUEUED = "job_progress_enqueued"
 """A label that saves the worker a round trip."""
 RETRIES = "_retries"
 REQUEUED = "X-Taskiq-requeue"
+IN_PROCESSES = "--use-process-pool"
 TOLD = "job_progress_told"
 """What the process of a pool has told the state of a task that failed there: an attribute of the error."""
 
@@ -163,6 +168,8 @@ class _Delivery:
         self._began = monotonic()
         self._requeued = message.labels.get(REQUEUED)
         self._was_done = False
+        self.is_blind = IN_PROCESSES in sys.argv
+        """Its function runs where nobody sees it; our receiver does."""
         self._around: tuple[_Delivery | None, QueueTask] = (None, current_task())
         self._executes: asyncio.Task[Any] | None = None
         self.task = QueueTask(
@@ -222,7 +229,12 @@ class _Delivery:
         """As Taskiq says. What an earlier delivery has stored stays, and after what was cancelled nothing runs."""
         said = self.task.delivery.said
         task = self._broker.find_task(message.task_name)
-        if said in (None, JobStatus.PENDING) and task is not None:
+        if said is None and self.is_blind and task is not None and not iscoroutinefunction(task.original_func):
+            logger.warning(
+                "of %r in its process nothing is known: add --receiver job_progress.queues.taskiq:Receiver",
+                message.task_name,
+            )
+        elif said in (None, JobStatus.PENDING) and task is not None:
             await in_thread(ended, *_call(task, message), delivery=self.task.delivery)
         elif said is JobStatus.CANCELLED and pipelines.step_of(message) is not None:
             await in_thread(drop_following, self._broker, message, "was cancelled")
@@ -269,6 +281,8 @@ class Receiver(_Receiver):
     ) -> TaskiqResult[Any]:
         """Run the task's function."""
         delivery = _executing.get()
+        if delivery is not None:
+            delivery.is_blind = False
         if delivery is not None and self.is_process_pool and not iscoroutinefunction(target):
             if message.task_name not in self.known_tasks:
                 self._prepare_task(message.task_name, target)

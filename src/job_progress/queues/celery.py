@@ -49,6 +49,7 @@ except ModuleNotFoundError as error:  # pragma: no cover - in tests it is there
 from job_progress.job import Job
 from job_progress.queues.celery_canvas import UNKNOWN, Follower, followers, tasks_in
 from job_progress.queues.lifecycle import Absent, address_of, ended, enqueued, given_up, hook, requeued, revoked
+from job_progress.reporter import publish_all_ends
 from job_progress.state import JobState, JobStatus
 from job_progress.task import Delivery, QueueTask, current_task, enter_task, held
 
@@ -528,6 +529,11 @@ def _comes_again(task: Task, retries: int, error: BaseException | None) -> bool:
     return bool(task.acks_late and task.reject_on_worker_lost)
 
 
+@hook
+def _process_ends(**_: Any) -> None:
+    publish_all_ends()  # a child of a pool leaves without what `atexit` knows
+
+
 _RECEIVERS: dict[Any, Callable[..., None]] = {
     signals.before_task_publish: _before_sending,
     signals.task_prerun: _starting,
@@ -538,6 +544,7 @@ _RECEIVERS: dict[Any, Callable[..., None]] = {
     signals.task_internal_error: _failed,
     signals.task_retry: _stopped,
     signals.worker_init: _worker_begins,
+    signals.worker_process_shutdown: _process_ends,
 }
 
 

@@ -28,9 +28,7 @@ class DjangoTasks(Driver):
         Point.FOLLOWS: "Django's tasks know none that follow another.",
         "test_a_retry_waits_with_its_error_and_starts_clean": "Django's tasks are not retried.",
         "test_what_fails_after_the_function_and_is_tried_again_is_the_next_attempt": "Django's tasks are not retried.",
-        "test_a_killed_worker_is_noticed_and_its_task_runs_again": (
-            "The task of a worker that was killed stays RUNNING, to Django; its state is stalled."
-        ),
+        Point.DIES: ("The task of a worker that was killed stays RUNNING, to Django; its state is stalled."),
     }
     has_cancelled = False
 

@@ -22,7 +22,6 @@ HEAVY = (
     "django",
     "django",
     "pytest",
-    "json",
 )
 
 

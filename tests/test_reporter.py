@@ -101,6 +101,8 @@ def test_a_tick_is_one_round_trip_for_all_runs(tracker: Tracker, store: Observed
     jobs = [Job(f"job.{number}", tracker=tracker) for number in range(100)]
     runs = [run for job in jobs if isinstance(run := job.begin("7"), Run)]
     for run in runs:
+        tracker.reporter.add(run)
+    for run in runs:
         run.quiet = False  # as if they were reporting already
         run.position = 0.5
     store.swaps.clear()
@@ -443,6 +445,7 @@ def test_a_late_start_leaves_another_run_alone(job: Job, tracker: Tracker, store
         store.away = True
         second = job.begin("7")
         assert isinstance(second, Run)
+        tracker.reporter.add(second)
         store.away = False
         eventually(lambda: second.lost)
         Progress(second).update(0.9).flush()
@@ -664,6 +667,7 @@ def test_the_thread_ends_with_its_tracker(store: ObservedStore) -> None:
     tracker = Tracker(store, flush_interval=0.01)
     run = Job("dropped", tracker=tracker).begin("7")
     assert isinstance(run, Run)
+    tracker.reporter.add(run)
     thread = tracker.reporter._thread
     assert thread
     reporter = weakref.ref(tracker.reporter)
@@ -711,4 +715,33 @@ def test_a_run_that_hangs_reads_stuck_until_it_moves() -> None:
         assert not moved.is_stuck
         eventually(lambda: stored(job).is_stuck)
     assert not stored(job).is_stuck
+    tracker.close()
+
+
+def test_a_time_limit_that_strikes_while_the_end_is_published_goes_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It reaches the queue, whose exception may be an ordinary one; and the end is published all the same."""
+
+    class TimeLimit(Exception):
+        """What a queue raises in the job's thread."""
+
+    job = Job("limited", tracker=Tracker("memory://"))
+
+    def strike(*args: object) -> None:
+        monkeypatch.undo()
+        raise TimeLimit
+
+    with pytest.raises(TimeLimit), job.start("7"):
+        monkeypatch.setattr("job_progress.reporter.change_to", strike)
+    assert job.wait("7", timeout=10).is_completed
+
+
+def test_a_run_that_is_interrupted_before_its_function_has_no_heartbeats() -> None:
+    """It reads stalled, and may be taken over, though its process lives on."""
+    tracker = Tracker("memory://", heartbeat=0.05, stalled_after=0.2)
+    job = Job("interrupted", tracker=tracker)
+    with job.start("another"):
+        assert isinstance(job.begin("7"), Run)  # and there Ctrl-C strikes
+        eventually(lambda: (state := job.get("7")) is not None and state.is_stalled)
+    with job.start("7"):
+        pass
     tracker.close()

@@ -43,6 +43,8 @@ def within(progress: Progress) -> AbstractContextManager[None]:
 @contextmanager
 def _inside(run: Run) -> Iterator[Progress]:
     progress = Progress(run)
+    if run.publisher is not None:
+        run.publisher.add(run)  # not before: an interrupted start would have heartbeats, and nobody who ends it
     # A tracked function that is called in there is no longer the queue's task, but a part of it.
     with held(_current, progress), queue_task(NO_TASK):
         _live.add(run)

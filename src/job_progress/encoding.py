@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import re
 from math import isfinite
@@ -110,9 +111,8 @@ def _refuse_changes(value: Any, encoded: bytes) -> None:
     if b"null" in encoded:  # which is what the encoder makes of NaN
         _refuse_infinite(msgspec.to_builtins(value, enc_hook=_encode_model))
     if b"{" in encoded:
-        from json import loads  # which sees each key, and not the last of those that are the same
-
-        loads(encoded, object_pairs_hook=_refuse_twins, parse_int=str, parse_float=str)
+        # json sees each key, and not the last of those that are the same.
+        json.loads(encoded, object_pairs_hook=_refuse_twins, parse_int=str, parse_float=str)
 
 
 def _refuse_infinite(value: Any) -> None:

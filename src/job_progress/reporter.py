@@ -14,6 +14,8 @@ from time import monotonic, sleep
 from types import FrameType
 from weakref import ref
 
+from msgspec import MsgspecError
+
 from job_progress import clock
 from job_progress.encoding import change_to, state_in
 from job_progress.errors import StoreUnavailable
@@ -37,6 +39,8 @@ SETTLE_WITHIN = 5.0
 """Seconds for which the first end, or flush, of an outage waits for the store; and so does the end of a process."""
 RETRY_EVERY = 1.0
 """Seconds between attempts to reach a store that is away, or a heartbeat, if that is shorter."""
+UNSTORABLE = (TypeError, ValueError, ArithmeticError, RecursionError, MsgspecError)
+"""What is raised for values that have no JSON form after all."""
 GIVE_UP_AFTER = 900.0
 """Seconds after which an end that no store would take is given up."""
 CHECKPOINT_CONTACT = 1.0
@@ -182,6 +186,7 @@ class Reporter:
     def _take_over(self, run: Run, event: RunEvent | None) -> None:
         """Have the thread go on trying to publish *event*, if it is an end."""
         if event is not None:
+            self._runs.add(run)
             run.final, run.give_up_at = event, monotonic() + GIVE_UP_AFTER
             _owing.add(self)
             _mind_the_end_of_children()
@@ -193,8 +198,9 @@ class Reporter:
         try:
             decided = run.decide(event, now)
             return None if decided is None else (run, event, decided[0], change_to(decided[0], run.key, decided[1]))
-        except Exception as error:
-            # What one run reports must not keep the others from being published.
+        except UNSTORABLE as error:
+            # What one run reports must not keep the others from being published. Nothing else is caught here: in the
+            # job's own thread, that is a time limit of its queue.
             logger.exception("%s %r cannot be published any more", run.known.job, run.known.id)
             run.lose(f"what it reports cannot be stored: {error}")
             return None

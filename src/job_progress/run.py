@@ -35,6 +35,9 @@ U = TypeVar("U")
 class Publisher(Protocol):
     """Brings a run's events to the store."""
 
+    def add(self, run: Run) -> None:
+        """Publish what *run* reports from now on."""
+
     def wake(self) -> None:
         """Look at the runs soon. Returns at once."""
 

@@ -318,6 +318,8 @@ class Tracker:
     def begin(self, blank: JobState, task: QueueTask = NO_TASK, *, needs_store: bool = False) -> Run | JobState:
         """Start a run, which may be *task*; or the state that says why not: it was cancelled, or is done, before.
 
+        It has no heartbeats until it is entered, by `current.running`, or added to `reporter`.
+
         If the store is away the run begins all the same, unless it *needs* it, and the store learns of it later. If
         that is known already, nobody waits for the store.
 
@@ -349,7 +351,7 @@ class Tracker:
         if state.token != start.token:
             return state
         task.delivery.has_begun = True
-        run = self.run_type(
+        return self.run_type(
             state,
             key=self._key_of(state.job, state.id),
             limit=self.max_result_bytes,
@@ -357,8 +359,6 @@ class Tracker:
             publisher=self.reporter,
             source=self,
         )
-        self.reporter.add(run)
-        return run
 
     def watching(self, job: str, id: str, notify: Callable[[], object]) -> AbstractContextManager[Watcher]:
         """Inside a `with`: what holds the newest snapshot, and calls *notify*, from any thread, when there is one."""

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import logging
+import time
 from collections.abc import Callable
 from functools import partial
 from types import SimpleNamespace
 
 import pytest
 
-from job_progress import Job, JobCancelled, Tracker, tracked
+from job_progress import Job, JobCancelled, StoreUnavailable, Tracker, tracked
 from job_progress.queues.lifecycle import ahook, enqueued, given_up, hook, requeued, revoked
 from job_progress.task import QueueTask, queue_task
 from tests.observed_store import ObservedStore
 from tests.servers.process import free_port
+from tests.waiting import eventually
 
 TELL: dict[str, Callable[..., object]] = {
     "enqueued": enqueued,
@@ -248,3 +250,24 @@ def test_what_was_locked_is_not_guessed(job_progress_tracker: Tracker) -> None:
     with queue_task(retried), pytest.raises(ConnectionError), plain.job.start("task-3"):
         raise ConnectionError("no answer")
     assert enqueued(plain, "task-3") is None
+
+
+def test_senders_do_not_each_wait_for_a_silent_store(caplog: pytest.LogCaptureFixture) -> None:
+    """One of them does, and says so; the others send without it, until a while later the next one asks again."""
+    store = ObservedStore()
+    job = Job("silent", tracker=Tracker(store), id_of=lambda: "x")
+    call = SimpleNamespace(job=job)
+    asked: list[float] = []
+
+    def be_silent() -> None:
+        asked.append(time.monotonic())
+        time.sleep(0.3)
+        raise StoreUnavailable("no answer")
+
+    store.before_swap = be_silent
+    for _ in range(5):
+        assert enqueued(call, "task-1") is None
+    assert (len(asked), len(caplog.records)) == (1, 1)
+    store.before_swap = lambda: None
+    assert eventually(lambda: enqueued(call, "task-1"))
+    assert time.monotonic() - asked[0] > 0.9

@@ -13,7 +13,9 @@ from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
 from contextlib import suppress
 from datetime import datetime, timedelta
 from functools import wraps
+from time import monotonic
 from typing import Any, ParamSpec
+from weakref import WeakKeyDictionary
 
 from msgspec.structs import replace
 
@@ -24,8 +26,13 @@ from job_progress.events import Enqueue, Explanation, GiveUp, Requeue, Revoke
 from job_progress.job import Job
 from job_progress.state import JobState, JobStatus
 from job_progress.task import Delivery, QueueTask, queue_task
+from job_progress.tracker import Tracker
 
 logger = logging.getLogger("job_progress")
+
+LONGEST_SILENCE = 30.0
+"""Seconds for which a store that did not answer is not told of what is sent."""
+_away_until: WeakKeyDictionary[Tracker, float] = WeakKeyDictionary()
 
 P = ParamSpec("P")
 
@@ -51,9 +58,15 @@ def enqueued(
         due: When the queue will run it, if not at once: a time (aware), or seconds from now. The state is kept
             until `pending_ttl` after that.
 
+    After a store did not answer, senders do not wait for it again at once: what is sent within three times as long,
+    and half a minute at most, is not told to be pending, and its state begins with its run.
+
     Returns:
         What to hand to the worker with the message, for `QueueTask.enqueued`; `None` if there is nothing.
     """
+    job = Job.behind(task)
+    if job is not None and monotonic() < _away_until.get(job.tracker, 0.0):
+        return None
     when = clock.now() + timedelta(seconds=due) if isinstance(due, (int, float)) else due
 
     def event(blank: JobState) -> Enqueue:
@@ -233,11 +246,14 @@ def _tell(
     job = Job.behind(task)
     if job is None:
         return None
+    began = monotonic()
     try:
         with queue_task(QueueTask(id=id)):
             blank = job.blank_of_task(*job.called(*args, **kwargs or {}))
         return job.tracker.apply(blank, event(blank), likely_new=likely_new)
     except StoreUnavailable as error:
+        now = monotonic()
+        _away_until[job.tracker] = now + min(3 * (now - began), LONGEST_SILENCE)
         logger.warning("%s %r: the store did not learn what the queue says of it: %s", job.name, id, error)
     except Exception:
         logger.exception("%s %r: what the queue says of it cannot be stored", job.name, id)

@@ -16,9 +16,10 @@ from time import monotonic
 import pytest
 from msgspec import structs
 
-from job_progress import Job, JobAlreadyProcessing, JobState, Progress, Tracker
+from job_progress import Job, JobAlreadyProcessing, JobState, Progress, StoreUnavailable, Tracker
 from job_progress import reporter as reporter_module
 from job_progress.errors import JobCancelled
+from job_progress.outage import WRITING, Outage
 from job_progress.run import Run
 from job_progress.stores.memory import MemoryStore
 from tests.observed_store import ObservedStore
@@ -745,3 +746,16 @@ def test_a_run_that_is_interrupted_before_its_function_has_no_heartbeats() -> No
     with job.start("7"):
         pass
     tracker.close()
+
+
+def test_an_error_of_a_call_from_before_the_store_was_reached_is_no_outage(
+    store: ObservedStore, caplog: pytest.LogCaptureFixture
+) -> None:
+    """It comes late, as of one that waited for its turn; what is asked since then has been answered."""
+    outage = Outage(store)
+    asked_at = time.monotonic()
+    outage.ends(WRITING)
+    assert not outage.begins(WRITING, StoreUnavailable("too late"), asked_at)
+    assert (outage.stops_writing, caplog.records) == (False, [])
+    assert outage.begins(WRITING, StoreUnavailable("away"), time.monotonic())
+    assert outage.stops_writing

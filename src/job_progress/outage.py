@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import threading
+from time import monotonic
 
 from job_progress.errors import StoreUnavailable
 from job_progress.fork import reset_in_children
@@ -26,6 +27,7 @@ class Outage:
     def reset_after_fork(self) -> None:
         """A forked child finds out for itself: it may end as soon as its first job has."""
         self._parties: set[str] = set()
+        self._reached_at: dict[str, float] = {}
         self._is_waited_for = False
         self._lock = threading.RLock()  # as a signal handler may report
 
@@ -39,8 +41,14 @@ class Outage:
         """Has somebody waited for the end of this outage, so that no other job need do so? No I/O."""
         return self._is_waited_for
 
-    def begins(self, party: str, error: Exception) -> None:
-        """*party* met *error* where it looked for an answer of the store."""
+    def begins(self, party: str, error: Exception, asked_at: float) -> bool:
+        """*party* met *error* where it looked for an answer of the store, which it had asked at this monotonic time.
+
+        Returns:
+            Whether that means that the store is away: it does not, if *party* has reached it since it asked.
+        """
+        if asked_at < self._reached_at.get(party, 0.0):
+            return False
         with self._lock:
             is_news = not self._parties
             self._parties.add(party)
@@ -48,9 +56,11 @@ class Outage:
             defect = None if isinstance(error, StoreUnavailable) else error
             # Its text: a handler that keeps records would keep all that the error came through.
             logger.warning("%s; what is reported is kept until it is back", str(error), exc_info=defect)
+        return True
 
     def ends(self, party: str) -> None:
         """*party* has reached the store."""
+        self._reached_at[party] = monotonic()
         if party not in self._parties:  # as nearly always
             return
         with self._lock:

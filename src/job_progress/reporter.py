@@ -169,15 +169,16 @@ class Reporter:
             return False
         deadline, pause, waits = monotonic() + SETTLE_WITHIN, 0.05, False
         while True:
+            asked_at = monotonic()
             try:
                 if not self._publish([(run, event)]):
                     self._outage.ends(WRITING)
                     return True
             except StoreUnavailable as error:
-                self._outage.begins(WRITING, error)
-                waits = waits or self._outage.is_first_to_wait()
-                if not waits:
-                    return False
+                if self._outage.begins(WRITING, error, asked_at):
+                    waits = waits or self._outage.is_first_to_wait()
+                    if not waits:
+                        return False
             if monotonic() + pause > deadline:
                 return False
             sleep(pause)
@@ -252,11 +253,11 @@ class Reporter:
         due = [(run, run.final) for run in list(self._runs) if self._is_due(run, now, tick)]
         is_left = False
         for first in range(0, len(due), AT_ONCE):
-            batch = due[first : first + AT_ONCE]
+            batch, asked_at = due[first : first + AT_ONCE], monotonic()
             try:
                 left = {run for run, _ in self._publish(batch)}
             except Exception as error:  # noqa: BLE001 - it is said by whom it is told to
-                self._outage.begins(WRITING, error)
+                self._outage.begins(WRITING, error, asked_at)
                 for run, _ in due[first + AT_ONCE :]:  # they wait, too
                     run.stay_awake(clock.now())
                 self._away_until = monotonic() + self._retry_every

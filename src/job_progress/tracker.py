@@ -10,6 +10,7 @@ from collections.abc import AsyncGenerator, Callable, Collection, Generator, Seq
 from contextlib import AbstractContextManager
 from datetime import UTC, datetime, timedelta
 from math import inf
+from time import monotonic
 
 from msgspec import structs
 
@@ -330,6 +331,7 @@ class Tracker:
         start = Start(blank, new_token(), task.delivery.has_begun, task.asked)
         guess = None if task.enqueued is None else waiting_since(blank, task.enqueued)
         missed: Start | None = None
+        asked_at = monotonic()
         try:
             if self._outage.stops_writing and not needs_store:
                 state, missed = transition(blank, start, clock.now()), start
@@ -346,7 +348,7 @@ class Tracker:
         except StoreUnavailable as error:
             if needs_store:
                 raise
-            self._outage.begins(WRITING, error)
+            self._outage.begins(WRITING, error, asked_at)
             state, missed = transition(blank, start, clock.now()), start
         if state.token != start.token:
             return state

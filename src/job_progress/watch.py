@@ -205,10 +205,11 @@ class Hub:
                     keys, next_load = list(self._watchers), monotonic() + interval
                 else:
                     keys = [key for key in pushed if key in self._watchers]
+            asked_at = monotonic()
             try:
                 states = self._load(keys) if keys else []
             except Exception as error:  # noqa: BLE001 - it is said by whom it is told to
-                self._outage.begins("watch", error)
+                self._outage.begins("watch", error, asked_at)
                 next_load = monotonic() + max(interval, RESYNC_EVERY)
                 states = [None] * len(keys)
             else:

@@ -118,7 +118,7 @@ def run_jobs(url: str, jobs: int) -> None:
     for thread in threads:
         thread.join()
     with suppress(AssertionError):  # an end that is published by the thread is what finds the store back
-        eventually(lambda: not reports.logged or reports.logged[-1].endswith(" is back"))
+        eventually(lambda: not reports.logged or reports.logged[-1].endswith(" is back"), 30)
     reports.tell()
     hear()  # what ended while the store was away is still under way
 

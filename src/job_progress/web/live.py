@@ -11,6 +11,7 @@ from job_progress.reentrant import LateLock
 from job_progress.state import JobState
 from job_progress.tracker import Tracker
 from job_progress.watch import Watcher
+from job_progress.web.shutdown import ShutdownGuard
 from job_progress.web.view import Errors, state_event
 from job_progress.web.ways import Bell, Way
 
@@ -73,6 +74,7 @@ class Live:
         self._lock = LateLock()
         self._bells: Counter[Bell] = Counter()
         self._topics: dict[_Key, Topic] = {}
+        self._guard = ShutdownGuard(lambda: self.watchers > 0, self.close)
 
     @contextmanager
     def place(self, bell: Bell) -> Iterator[None]:
@@ -87,6 +89,7 @@ class Live:
             self.watchers += 1
             self._bells[bell] += 1
         try:
+            self._guard.look()
             yield
         finally:
             self._lock.do(partial(self._leave, bell))

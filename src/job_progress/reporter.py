@@ -18,7 +18,7 @@ from msgspec import MsgspecError
 
 from job_progress import clock
 from job_progress.encoding import change_to, state_in
-from job_progress.errors import StoreUnavailable
+from job_progress.errors import NewerFormat, StoreUnavailable
 from job_progress.events import RunEvent
 from job_progress.fork import reset_in_children
 from job_progress.once import warn_once
@@ -230,9 +230,13 @@ class Reporter:
             for (run, event, state, _), conflict in zip(wishes, conflicts, strict=True):
                 if conflict is None:
                     run.wrote(state)
-                else:
-                    current = conflict.current
+                    continue
+                current = conflict.current
+                try:
                     run.learn(current, state_in(current))
+                except NewerFormat as error:
+                    run.give_up(str(error))
+                else:
                     pairs.append((run, event))
         return pairs
 

@@ -327,6 +327,12 @@ class Run:
         self.lost = True
         self.cancel_requested = True
 
+    def give_up(self, why: str) -> None:
+        """Write no more, and let the job do its work."""
+        if not self.lost:
+            logger.warning("what %s %r reports is not seen any more: %s", self.known.job, self.known.id, why)
+        self.lost = True
+
     def detach(self) -> None:
         """Report nowhere from now on: this is a forked child's copy, and the run is its parent's."""
         self.publisher = None

@@ -63,12 +63,14 @@ class Hub:
         self,
         store: Store,
         load: Callable[[Sequence[str]], list[JobState | None]],
+        listed: Callable[[Sequence[str]], list[JobState | None]],
         interval: float,
         outage: Outage,
     ) -> None:
         self._store = store
         self._outage = outage
         self._load = load
+        self._listed = listed
         self._interval = interval
         self.reset_after_fork()
         reset_in_children(self)
@@ -207,7 +209,7 @@ class Hub:
                     keys = [key for key in pushed if key in self._watchers]
             asked_at = monotonic()
             try:
-                states = self._load(keys) if keys else []
+                states = self._listed(keys) if keys else []
             except Exception as error:  # noqa: BLE001 - it is said by whom it is told to
                 self._outage.begins("watch", error, asked_at)
                 next_load = monotonic() + max(interval, RESYNC_EVERY)

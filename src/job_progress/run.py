@@ -329,9 +329,10 @@ class Run:
 
     def give_up(self, why: str) -> None:
         """Write no more, and let the job do its work."""
-        if not self.lost:
+        with self.meta_lock:  # as both threads may find out at once
+            is_news, self.lost = not self.lost, True
+        if is_news:
             logger.warning("what %s %r reports is not seen any more: %s", self.known.job, self.known.id, why)
-        self.lost = True
 
     def detach(self) -> None:
         """Report nowhere from now on: this is a forked child's copy, and the run is its parent's."""

@@ -8,6 +8,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
+from inspect import getattr_static
 from types import CoroutineType
 from typing import Any
 from weakref import WeakKeyDictionary, ref
@@ -31,7 +32,7 @@ class ShutdownGuard:
     def __init__(self, is_watched: Callable[[], bool], close: Callable[[], object]) -> None:
         self._is_watched = is_watched
         self._close = close
-        self._servers: WeakKeyDictionary[asyncio.AbstractEventLoop, _Server | None] = WeakKeyDictionary()
+        self._servers: WeakKeyDictionary[asyncio.AbstractEventLoop, list[_Server]] = WeakKeyDictionary()
         self._lock = threading.Lock()
         self._thread: threading.Thread | None = None
 
@@ -40,7 +41,7 @@ class ShutdownGuard:
         with suppress(RuntimeError):  # there is no loop in this thread
             loop = asyncio.get_running_loop()
             if loop not in self._servers:
-                self._servers[loop] = _server_of(loop)
+                self._servers[loop] = list(_servers_of(loop))
         with self._lock:
             if self._thread is None or not self._thread.is_alive():
                 self._thread = threading.Thread(target=self._work, name="job-progress shutdown", daemon=True)
@@ -59,7 +60,8 @@ class ShutdownGuard:
 
     def _stops(self) -> bool:
         handler = getattr(signal.getsignal(signal.SIGTERM), "__self__", None)
-        return _wants_to_stop(handler) or any(server.stops() for server in list(self._servers.values()) if server)
+        servers = [server for of_loop in list(self._servers.values()) for server in of_loop]
+        return _wants_to_stop(handler) or any(server.stops() for server in servers)
 
 
 class _Server:
@@ -75,13 +77,13 @@ class _Server:
         return _wants_to_stop(self._owner()) or any(step.cr_code is self._shutdown for step in _steps(self._task()))
 
 
-def _server_of(loop: asyncio.AbstractEventLoop) -> _Server | None:
+def _servers_of(loop: asyncio.AbstractEventLoop) -> Iterator[_Server]:
+    """What looks like a server in the tasks of *loop*: it may be a part of one, which never wants to stop."""
     for task in asyncio.all_tasks(loop):
         for step in _steps(task):
             owner = step.cr_frame.f_locals.get("self") if step.cr_frame else None
-            if _can_stop(owner):
-                return _Server(owner, task)
-    return None
+            if _can_stop(owner) and type(owner).__weakrefoffset__:
+                yield _Server(owner, task)
 
 
 def _steps(task: asyncio.Task[Any] | None) -> Iterator[CoroutineType[Any, Any, Any]]:
@@ -93,8 +95,12 @@ def _steps(task: asyncio.Task[Any] | None) -> Iterator[CoroutineType[Any, Any, A
 
 
 def _can_stop(owner: object) -> bool:
-    return isinstance(getattr(owner, "should_exit", None), bool) or isinstance(getattr(owner, "alive", None), bool)
+    return isinstance(_kept(owner, "should_exit"), bool) or isinstance(_kept(owner, "alive"), bool)
 
 
 def _wants_to_stop(owner: object) -> bool:
-    return getattr(owner, "should_exit", False) is True or getattr(owner, "alive", True) is False
+    return _kept(owner, "should_exit") is True or _kept(owner, "alive") is False
+
+
+def _kept(owner: object, name: str) -> object:
+    return getattr_static(owner, name, None)  # whatever else has that name is not to be woken

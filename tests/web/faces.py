@@ -25,6 +25,8 @@ from tests.waiting import eventually
 
 SECRET = "a secret that is only for tests"
 MOUNT = "/jobs"
+ORIGIN = "https://shop.example"
+"""Where browsers find the site, behind a proxy."""
 PLACES = 8
 """So many may watch at a time."""
 
@@ -84,7 +86,7 @@ def serving_wsgi(app: Any, *, threaded: bool = True) -> Iterator[str]:
 def starlette_face() -> Iterator[Face]:
     """An ASGI application, mounted in Starlette."""
     links = Links(SECRET)
-    app = create_app(links | by_header, max_watchers=PLACES)
+    app = create_app(links | by_header, max_watchers=PLACES, origins=[ORIGIN])
     with serving_asgi(Starlette(routes=[Mount(MOUNT, app)])) as base:
         yield Face("starlette", base + MOUNT, links, streams=True)
 
@@ -94,7 +96,7 @@ def flask_face() -> Iterator[Face]:
     """A blueprint, on a server with threads."""
     links = Links(SECRET)
     app = flask.Flask(__name__)
-    app.register_blueprint(create_blueprint(links | by_header, max_watchers=PLACES), url_prefix=MOUNT)
+    app.register_blueprint(create_blueprint(links | by_header, max_watchers=PLACES, origins=[ORIGIN]), url_prefix=MOUNT)
     with serving_wsgi(app) as base:
         yield Face("flask", base + MOUNT, links, streams=True)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import signal
+from collections.abc import Collection
 from contextlib import aclosing
 from typing import Any
 from urllib.parse import quote
@@ -120,6 +121,7 @@ def create_app(
     tracker: Tracker | None = None,
     max_watchers: int = 10_000,
     show_error: ShowError | None = None,
+    origins: Collection[str] = (),
 ) -> App:
     """The live view as an ASGI application: run it by itself, or mount it in Starlette or FastAPI.
 
@@ -132,8 +134,11 @@ def create_app(
         show_error: A function of a state that makes the text which everybody here is shown of its error. By default
             those who may `"list"` see all of it; others what `fail("…")` or a `JobFailed` says, and of other
             exceptions the type only.
+        origins: Where browsers find this site, such as `"https://shop.example"`, if a proxy asks for another host than
+            they do. Only pages of this site may cancel by a cookie. Links need no cookie: they cancel from everywhere.
 
     Raises:
         TypeError: *authorize* is missing, or no rule; or *show_error* is no function.
+        ValueError: One of *origins* is none.
     """
-    return App(Site(authorize, lambda: tracker or default_tracker(), InLoop(), max_watchers, show_error))
+    return App(Site(authorize, lambda: tracker or default_tracker(), InLoop(), max_watchers, show_error, origins))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from job_progress.web.messages import Request
+from job_progress.web.origins import Origins
 
 MAX_BODY = 65_536
 """No body is read at all; who announces a larger one is sent away."""
@@ -32,13 +33,16 @@ def wants_events(request: Request) -> bool:
     return "application/json" not in request.headers.get("accept", "")
 
 
-def is_foreign(request: Request) -> bool:
-    """Does the request come from a page of another origin? Browsers say so, and what is no browser carries no cookies.
+def is_foreign(request: Request, own: Origins) -> bool:
+    """Does the request come from a page of another site? Browsers say so, and what is no browser carries no cookies.
 
-    `Sec-Fetch-Site` comes first: no page can set it, and it is right behind proxies that change the host.
+    A page of *own* is of this site. Else `Sec-Fetch-Site` decides, if it is there: no page can set it, and it is right
+    behind proxies that change the host.
     """
+    origin = request.headers.get("origin")
+    if origin is not None and own.has(origin):
+        return False
     fetched_from = request.headers.get("sec-fetch-site")
     if fetched_from is not None:
         return fetched_from != "same-origin"
-    origin = request.headers.get("origin")
     return origin is not None and origin.partition("://")[2].lower() != request.headers.get("host", "").lower()

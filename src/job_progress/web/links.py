@@ -76,6 +76,10 @@ class SignedLinks(Rule):
 
     async def allows(self, question: Question, way: Way) -> bool:
         """Was a link followed that allows it, for this very state?"""
+        return self.allows_by_link(question)
+
+    def allows_by_link(self, question: Question) -> bool:
+        """Was a link followed that allows it, for this very state?"""
         link, state = question.link, question.state
         if link is None or state is None or (state.job, state.id) != (link.job, link.id):
             return False

@@ -55,6 +55,13 @@ class Rule(ABC):
         """The link that *token* is, if it is one of this rule's, unaltered and not expired."""
         return None
 
+    def allows_by_link(self, question: Question) -> bool:
+        """Does the link that was followed allow it, whoever follows it?
+
+        Such a request needs no cookie, and so may come from a page of any site.
+        """
+        return False
+
     def __or__(self, other: Rule | Decide) -> Rule:
         return AnyOf(self, as_rule(other))
 
@@ -79,6 +86,10 @@ class AnyOf(Rule):
         """The link, if *token* is one of any of them."""
         links = (rule.opened(token) for rule in self._rules)
         return next((link for link in links if link is not None), None)
+
+    def allows_by_link(self, question: Question) -> bool:
+        """Do the links of any of them allow it?"""
+        return any(rule.allows_by_link(question) for rule in self._rules)
 
 
 class Decided(Rule):

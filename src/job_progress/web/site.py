@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from random import uniform
 from time import monotonic
 
@@ -28,6 +28,7 @@ from job_progress.web.messages import (
     json_answer,
     refusal,
 )
+from job_progress.web.origins import Origins
 from job_progress.web.routes import (
     BadQuery,
     ByLink,
@@ -69,10 +70,11 @@ class Site:
         way: How to wait, and to call what blocks.
         max_watchers: So many streams and held-back answers at a time.
         show_error: Makes the text that is shown of a state's error; see `create_app`.
+        origins: Where browsers find this site; see `create_app`.
 
     Raises:
-        TypeError: *authorize* is no rule, or *show_error* no function.
-        ValueError: *max_watchers* is below 1.
+        TypeError: *authorize* is no rule, *show_error* no function, or *origins* are no strings.
+        ValueError: *max_watchers* is below 1, or one of *origins* is none.
     """
 
     def __init__(
@@ -82,10 +84,12 @@ class Site:
         way: Way,
         max_watchers: int,
         show_error: ShowError | None = None,
+        origins: Collection[str] = (),
     ) -> None:
         if max_watchers < 1:
             raise ValueError(f"max_watchers must be at least 1, not {max_watchers}")
         self._rule = as_rule(authorize)
+        self._origins = Origins(origins)
         self._tracker = tracker
         self._way = way
         self._errors = Errors(show_error)
@@ -160,9 +164,10 @@ class Site:
         return await self._streamed(request, self._list_events())
 
     async def _state(self, request: Request, target: ByLink | ByName) -> Response:
-        if target.verb == "cancel" and is_foreign(request):
-            return refusal(403, "a job can be cancelled only from pages of this site")
         link = self._rule.opened(target.token) if isinstance(target, ByLink) else None
+        by_link_only = target.verb == "cancel" and is_foreign(request, self._origins)
+        if by_link_only and (link is None or "cancel" not in link.actions):
+            return refusal(403, "a job can be cancelled only from pages of this site, or by a link that says so")
         if isinstance(target, ByLink):
             if link is None:
                 return NOT_FOUND
@@ -173,7 +178,7 @@ class Site:
         asked: Action = "cancel" if target.verb == "cancel" else "view"
         # Read first, then ask: for what is unknown as much is done as for what is not allowed.
         state = await self._way.call(self._tracker().get, job, id)
-        allowed = await self._allows(request, asked, state, link)
+        allowed = await self._allows(request, asked, state, link, by_link_only=by_link_only)
         if state is None or not allowed:
             return NOT_FOUND
         if asked == "cancel":
@@ -293,8 +298,17 @@ class Site:
         seen = shown(state, error, actions)
         return json_answer(status, {"error": reason, "state": seen} if reason else seen, **headers)
 
-    async def _allows(self, request: Request, action: Action, state: JobState | None, link: Link | None = None) -> bool:
-        return await self._rule.allows(Question(request.native, action, state, link), self._way)
+    async def _allows(
+        self,
+        request: Request,
+        action: Action,
+        state: JobState | None,
+        link: Link | None = None,
+        *,
+        by_link_only: bool = False,
+    ) -> bool:
+        question = Question(request.native, action, state, link)
+        return self._rule.allows_by_link(question) if by_link_only else await self._rule.allows(question, self._way)
 
     async def _sees_all(self, request: Request) -> bool:
         """May this viewer see all of an error? Those may who may list: they see all states."""

@@ -77,8 +77,8 @@ def enqueued(
 
 
 def _is_fresh(state: JobState) -> bool:
-    """Does its version tell all of it? Not of one that was locked or cancelled before, or that waits for a retry."""
-    is_first = state.is_pending and state.token is None and state.attempt == 0 and not state.refused
+    """Does its version tell all of it? Not of one whose id had a life before, that was locked, or waits for a retry."""
+    is_first = state.is_pending and state.token is None and state.attempt == 0 and not state.renewed
     return is_first and state.created_at == state.updated_at
 
 

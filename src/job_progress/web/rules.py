@@ -5,10 +5,11 @@ from __future__ import annotations
 import logging
 from abc import ABC, abstractmethod
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Literal, cast
 
 from job_progress.state import JobState
+from job_progress.web.binding import Binding
 from job_progress.web.ways import Way
 
 logger = logging.getLogger("job_progress")
@@ -25,6 +26,13 @@ class Link:
     job: str
     id: str
     actions: frozenset[str]
+    binding: Binding | None = field(default=None, compare=False)
+    """Which lives of the id it is for; `None`: all."""
+
+    def is_for(self, state: JobState) -> bool:
+        """Is it for this very state, in this very life?"""
+        is_its_id = (state.job, state.id) == (self.job, self.id)
+        return is_its_id and (self.binding is None or self.binding.includes(state))
 
 
 @dataclass(frozen=True)

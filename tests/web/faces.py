@@ -46,12 +46,14 @@ class Face:
         base: The address of the mount.
         links: Makes the links that it takes.
         streams: Does it send events?
+        watchers: How many watch, where that can be asked.
     """
 
     name: str
     base: str
     links: SignedLinks
     streams: bool
+    watchers: Callable[[], int] | None = None
 
 
 @contextmanager
@@ -88,7 +90,7 @@ def starlette_face() -> Iterator[Face]:
     links = Links(SECRET)
     app = create_app(links | by_header, max_watchers=PLACES, origins=[ORIGIN])
     with serving_asgi(Starlette(routes=[Mount(MOUNT, app)])) as base:
-        yield Face("starlette", base + MOUNT, links, streams=True)
+        yield Face("starlette", base + MOUNT, links, streams=True, watchers=lambda: app.site.watchers)
 
 
 @contextmanager
@@ -113,8 +115,10 @@ def django_links() -> SignedLinks:
 def django_asgi_face() -> Iterator[Face]:
     """A Django project under ASGI."""
     links = django_links()
+    from job_progress.web.django.conf import loop_site
+
     with serving_asgi(get_asgi_application()) as base:
-        yield Face("django-asgi", base + MOUNT, links, streams=True)
+        yield Face("django-asgi", base + MOUNT, links, streams=True, watchers=lambda: loop_site().watchers)
 
 
 @contextmanager

@@ -5,10 +5,11 @@ from __future__ import annotations
 import asyncio
 import signal
 from collections.abc import Collection
-from contextlib import aclosing
+from contextlib import aclosing, suppress
 from typing import Any
 from urllib.parse import quote
 
+from starlette.requests import ClientDisconnect
 from starlette.requests import Request as StarletteRequest
 from starlette.responses import Response as StarletteResponse
 from starlette.responses import StreamingResponse
@@ -16,7 +17,8 @@ from starlette.types import Receive, Scope, Send
 
 from job_progress.default import default_tracker
 from job_progress.tracker import Tracker
-from job_progress.web.messages import Request, Response
+from job_progress.web import live
+from job_progress.web.messages import Request, Response, Stream
 from job_progress.web.site import Site
 from job_progress.web.view import ShowError
 from job_progress.web.ways import InLoop
@@ -86,12 +88,28 @@ class _Stream(StreamingResponse):
     async def stream_response(self, send: Send) -> None:
         stream = self._response.stream
         assert stream is not None  # noqa: S101 - for type checkers
+        with suppress(ClientDisconnect):
+            await self._send_all(stream, send)
+
+    async def _send_all(self, stream: Stream, send: Send) -> None:
         async with aclosing(stream):
             await send({"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers})
-            await send({"type": "http.response.body", "body": self._response.body, "more_body": True})
+            await self._send(send, self._response.body)
             async for piece in stream:
-                await send({"type": "http.response.body", "body": piece, "more_body": True})
-        await send({"type": "http.response.body", "body": b"", "more_body": False})
+                await self._send(send, piece)
+        await self._send(send, b"", goes_on=False)
+
+    async def _send(self, send: Send, piece: bytes, *, goes_on: bool = True) -> None:
+        """Send *piece*, if the viewer takes it in time; one that reads no more is as good as gone.
+
+        Raises:
+            ClientDisconnect: It does not.
+        """
+        try:
+            async with asyncio.timeout(live.SENT_WITHIN):
+                await send({"type": "http.response.body", "body": piece, "more_body": goes_on})
+        except TimeoutError:
+            raise ClientDisconnect from None
 
 
 def _server_stops() -> bool:
@@ -111,6 +129,7 @@ def _request_of(request: StarletteRequest) -> Request:
         mount=quote(root.rstrip("/")),
         query=scope["query_string"].decode("latin-1"),
         headers=request.headers,
+        address=request.client.host if request.client else "",
         native=request,
     )
 

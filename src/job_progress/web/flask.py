@@ -54,7 +54,7 @@ def create_blueprint(
         environ = request.environ
         site = sites[bool(environ.get("wsgi.multithread"))]
         response = run(site.answer(_request_of(path)))
-        return FlaskResponse(body_of(response), response.status, dict(response.headers))
+        return FlaskResponse(body_of(response, environ), response.status, dict(response.headers))
 
     methods = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"]
     rules: dict[str, Any] = {"methods": methods, "provide_automatic_options": False, "merge_slashes": False}
@@ -73,5 +73,6 @@ def _request_of(path: str) -> Request:
         mount=quote(whole.removesuffix(path).rstrip("/")),
         query=environ.get("QUERY_STRING", ""),
         headers={name.lower(): value for name, value in request.headers.items()},
+        address=request.remote_addr or "",
         native=request,
     )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Mapping
 from random import uniform
 from time import monotonic
 
@@ -13,7 +13,7 @@ from job_progress.tracker import Tracker
 from job_progress.web.files import served_files
 from job_progress.web.headers import MAX_BODY, announced, has, is_foreign, wants_events, wants_html
 from job_progress.web.listing import page_of
-from job_progress.web.live import Full, Live
+from job_progress.web.live import NOBODYS, Full, Live, Share
 from job_progress.web.live_list import LiveList
 from job_progress.web.messages import (
     HTML,
@@ -174,6 +174,7 @@ class Site:
             job, id = link.job, link.id
         else:
             job, id = target.job, target.id
+        shares = self._live.shares_of(job, id, request.address) if link else NOBODYS
         query = query_of(request.query)
         asked: Action = "cancel" if target.verb == "cancel" else "view"
         # Read first, then ask: for what is unknown as much is done as for what is not allowed.
@@ -184,7 +185,7 @@ class Site:
         if asked == "cancel":
             return await self._cancelled(request, target, state)
         if target.verb == "":
-            state = await self._newer(request, query, state, link)
+            state = await self._newer(request, query, state, link, shares)
             if state is None:
                 return NOT_FOUND
         actions = ["view"]
@@ -197,15 +198,18 @@ class Site:
             if state.is_finished and last_seen == str(state.version):
                 return Response(204, SAFE)  # which keeps browsers from coming back
             sees_all = await self._sees_all(request)
-            return await self._streamed(request, self._state_events(state, actions, last_seen, sees_all=sees_all))
+            events = self._state_events(state, actions, last_seen, shares, sees_all=sees_all)
+            return await self._streamed(request, events)
         return await self._shown(request, target, state, actions, 200)
 
-    async def _newer(self, request: Request, query: Query, state: JobState, link: Link | None) -> JobState | None:
+    async def _newer(
+        self, request: Request, query: Query, state: JobState, link: Link | None, shares: Mapping[Share, int]
+    ) -> JobState | None:
         """*state*, or a newer one if that is asked for and comes in time; `None` if this viewer may not see it."""
         until = monotonic() + query.wait
         if state.version > query.after_version or state.is_finished or not query.wait or not self._way.waits:
             return state
-        with self._live.watching(self._tracker(), state) as topic:
+        with self._live.watching(self._tracker(), state, shares) as (topic, _):
             while True:
                 heard = topic.bell.rings
                 newest = topic.newest
@@ -217,12 +221,14 @@ class Site:
             return newest
         return None
 
-    async def _state_events(self, state: JobState, actions: list[str], last_seen: str, *, sees_all: bool) -> Stream:
+    async def _state_events(
+        self, state: JobState, actions: list[str], last_seen: str, shares: Mapping[Share, int], *, sees_all: bool
+    ) -> Stream:
         ends = monotonic() + uniform(LIFE / 2, LIFE)
-        with self._live.watching(self._tracker(), state) as topic:
-            yield _RETRY
+        with self._live.watching(self._tracker(), state, shares) as (topic, place):
+            yield place.sends(_RETRY)
             told: JobState | None = None
-            while not self._live.closing and monotonic() < ends:
+            while place.is_kept() and not self._live.closing and monotonic() < ends:
                 heard = topic.bell.rings
                 newest = topic.newest
                 if not _is_same_life(newest, state):
@@ -231,29 +237,29 @@ class Site:
                     known = told is None and last_seen == str(newest.version) and not newest.is_stalled
                     told = newest
                     if not known or newest.is_finished:
-                        yield topic.event(newest, actions, sees_all=sees_all)
+                        yield place.sends(topic.event(newest, actions, sees_all=sees_all))
                     if newest.is_finished:
-                        yield event("end", id=newest.version)
+                        yield place.sends(event("end", id=newest.version))
                         return
                     continue
                 await topic.bell.rung(heard, self._way.keep_alive)
                 if topic.bell.rings == heard:
-                    yield b": \n\n"
+                    yield place.sends(b": \n\n")
 
     async def _list_events(self) -> Stream:
         ends = monotonic() + uniform(LIFE / 2, LIFE)
         bell = self._way.bell()
-        with self._live.place(bell), self._list.viewing(bell) as number:
-            yield _RETRY
-            while not self._live.closing and monotonic() < ends:
+        with self._live.place(bell) as place, self._list.viewing(bell) as number:
+            yield place.sends(_RETRY)
+            while place.is_kept() and not self._live.closing and monotonic() < ends:
                 heard = bell.rings
                 number, events = self._list.after(number)
                 if events:
-                    yield events
+                    yield place.sends(events)
                     continue
                 await bell.rung(heard, self._way.keep_alive)
                 if bell.rings == heard:
-                    yield b": \n\n"
+                    yield place.sends(b": \n\n")
 
     async def _streamed(self, request: Request, stream: Stream) -> Response:
         if not self._way.streams:

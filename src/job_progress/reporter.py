@@ -165,13 +165,15 @@ class Reporter:
             run.final = None
 
     def _publish_in_time(self, run: Run, event: RunEvent | None) -> bool:
-        if (self._has_thread and self._outage.stops_writing and self._outage.is_waited_for) or _strikes_a_call():
+        if (self._has_thread and self._outage.is_waited_for) or _strikes_a_call():
             return False
         deadline, pause, waits = monotonic() + SETTLE_WITHIN, 0.05, False
         while True:
             asked_at = monotonic()
             try:
-                if not self._publish([(run, event)]):
+                with self._outage.asking(asked_at):
+                    left = self._publish([(run, event)])
+                if not left:
                     self._outage.ends(WRITING)
                     return True
             except StoreUnavailable as error:
@@ -255,7 +257,8 @@ class Reporter:
         for first in range(0, len(due), AT_ONCE):
             batch, asked_at = due[first : first + AT_ONCE], monotonic()
             try:
-                left = {run for run, _ in self._publish(batch)}
+                with self._outage.asking(asked_at):
+                    left = {run for run, _ in self._publish(batch)}
             except Exception as error:  # noqa: BLE001 - it is said by whom it is told to
                 self._outage.begins(WRITING, error, asked_at)
                 for run, _ in due[first + AT_ONCE :]:  # they wait, too

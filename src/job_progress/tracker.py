@@ -333,10 +333,11 @@ class Tracker:
         missed: Start | None = None
         asked_at = monotonic()
         try:
-            if self._outage.stops_writing and not needs_store:
+            if not needs_store and (self._outage.stops_writing or self._outage.is_silent):
                 state, missed = transition(blank, start, clock.now()), start
             else:
-                state = self.apply(blank, start, likely_new=True, guess=guess)
+                with self._outage.asking(asked_at):
+                    state = self.apply(blank, start, likely_new=True, guess=guess)
         except Refused as refusal:
             state = refusal.state
             raise JobAlreadyProcessing(

@@ -12,6 +12,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import pytest
 from django.core.cache import caches
@@ -352,6 +353,29 @@ def test_a_lock_is_taken_away_by_one_only(django_locmem_url: str, monkeypatch: p
     with locks.held(cache, ["name"], 0.2) as lease:
         assert cache.get("name") == lease.token
     assert cache.get("name") is None
+
+
+def test_a_lock_that_was_asked_for_in_vain_keeps_nobody_waiting(
+    django_locmem_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A silent server may add it after all; who asked, and got no answer, knows that nobody holds it."""
+    locks, cache = CacheLocks(), states_cache()
+    add = cache.add
+
+    def add_and_say_nothing(*args: Any) -> bool:
+        add(*args)
+        raise TimeoutError
+
+    with monkeypatch.context() as patch:
+        patch.setattr(cache, "add", add_and_say_nothing)
+        patch.setattr(cache, "delete_many", lambda names: None)  # a silent server takes nothing away, either
+        with pytest.raises(TimeoutError), locks.held(cache, ["name"], 0.0):
+            pass
+    assert cache.get("name") is not None
+    with pytest.raises(Busy), CacheLocks().held(cache, ["name"], 0.05):
+        pass
+    with locks.held(cache, ["name"], 0.5) as lease:
+        assert cache.get("name") == lease.token
 
 
 def test_who_took_too_long_writes_nothing_and_lets_go_of_nothing(

@@ -6,6 +6,7 @@ Two kinds: by the cache's own `add`, and by the file system where `add` is no on
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections import deque
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -100,12 +101,14 @@ class CacheLocks(Locks):
 
     No clock of the backend's is trusted with its end, as some take away a value that has expired, or
     replace it, in two steps. Who waits sees a lock that stays the same for `LEASE` seconds; its holder
-    has died or will find out, as it looks at its own clock before it writes. To take it away, somebody has
+    has died or will find out, as it looks at its own clock before it writes. A lock that was asked for in vain by
+    this very object, and was added all the same, is nobody's: nothing waits for it. To take one away, somebody has
     to add a value that is named for that very lock, which again only one can.
     """
 
     def __init__(self) -> None:
         self._seen: dict[str, tuple[str, float]] = {}  # the holder of a lock, and since when
+        self._in_doubt: deque[str] = deque(maxlen=1000)  # own tokens below which nothing was written
 
     def _take_all(self, cache: BaseCache, names: Sequence[str], end: float, stack: ExitStack) -> Lease | None:
         token = token_hex(8)
@@ -123,6 +126,9 @@ class CacheLocks(Locks):
             stack.callback(_release, cache, Lease(token, names, began))
             taken = []
             return Lease(token, names, began)
+        except BaseException:  # a server that is silent now may add the value yet, when it goes on
+            self._in_doubt.append(token)
+            raise
         finally:
             _release(cache, Lease(token, taken, began))
 
@@ -134,7 +140,9 @@ class CacheLocks(Locks):
         if name not in holders:
             return bool(cache.add(name, token, None))
         holder, since = self._seen[name]
-        if monotonic() - since < LEASE or not cache.add(f"{name}-{holder}", token, LONGEST_TAKEOVER):
+        if holder not in self._in_doubt and monotonic() - since < LEASE:
+            return False
+        if not cache.add(f"{name}-{holder}", token, LONGEST_TAKEOVER):
             return False
         cache.set(name, token, None)
         return bool(cache.get(name) == token)

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from time import monotonic, sleep
 
-from job_progress.errors import StoreUnavailable
+from job_progress.errors import NewerFormat, StoreUnavailable
 from job_progress.fork import reset_in_children
 from job_progress.stores.contract import Store
 
@@ -75,9 +75,10 @@ class Outage:
         """*party* met *error* where it looked for an answer of the store, which it had asked at this monotonic time.
 
         Returns:
-            Whether that means that the store is away: it does not, if *party* has reached it since it asked.
+            Whether that means that the store is away: it does not, if *party* has reached it since it asked, or if
+            it has answered with what only a newer version can read.
         """
-        if asked_at < self._reached_at.get(party, 0.0):
+        if asked_at < self._reached_at.get(party, 0.0) or isinstance(error, NewerFormat):
             return False
         with self._lock:
             is_news = not self._parties

@@ -87,7 +87,7 @@ def postgresql(request: pytest.FixtureRequest) -> Iterator[Store]:
 
     def ask(command: str) -> None:
         clients[0].autocommit = True
-        clients[0].execute(command)
+        clients[0].execute(command.encode())
 
     def leave() -> None:
         while len(clients) > 1:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import signal
 from collections.abc import Collection
 from contextlib import aclosing, suppress
 from typing import Any
@@ -23,16 +22,12 @@ from job_progress.web.site import Site
 from job_progress.web.view import ShowError
 from job_progress.web.ways import InLoop
 
-LOOK_FOR_SHUTDOWN = 0.25
-"""Seconds between two looks at whether the server wants to stop while streams keep it from it."""
-
 
 class App:
     """An ASGI application: run it, or mount it. Made by `create_app`."""
 
     def __init__(self, site: Site) -> None:
         self.site = site
-        self._guards: dict[asyncio.AbstractEventLoop, asyncio.Task[None]] = {}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request."""
@@ -61,23 +56,7 @@ class App:
         headers = dict(response.headers)
         if response.stream is None:
             return StarletteResponse(response.body, response.status, headers)
-        self._guard()
         return _Stream(response, headers)
-
-    def _guard(self) -> None:
-        loop = asyncio.get_running_loop()
-        if loop not in self._guards:
-            self._guards[loop] = loop.create_task(self._end_with_server(loop))
-
-    async def _end_with_server(self, loop: asyncio.AbstractEventLoop) -> None:
-        """Close when uvicorn wants to stop: it tells no application so before the streams have ended."""
-        try:
-            while self.site.watchers:
-                await asyncio.sleep(LOOK_FOR_SHUTDOWN)
-                if _server_stops():
-                    self.close()
-        finally:
-            del self._guards[loop]
 
 
 class _Stream(StreamingResponse):
@@ -110,11 +89,6 @@ class _Stream(StreamingResponse):
                 await send({"type": "http.response.body", "body": piece, "more_body": goes_on})
         except TimeoutError:
             raise ClientDisconnect from None
-
-
-def _server_stops() -> bool:
-    server = getattr(signal.getsignal(signal.SIGTERM), "__self__", None)
-    return bool(getattr(server, "should_exit", False))
 
 
 def _request_of(request: StarletteRequest) -> Request:

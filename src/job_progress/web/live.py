@@ -13,6 +13,7 @@ from job_progress.reentrant import LateLock
 from job_progress.state import JobState
 from job_progress.tracker import Tracker
 from job_progress.watch import Watcher
+from job_progress.web.shutdown import ShutdownGuard
 from job_progress.web.view import Errors, state_event
 from job_progress.web.ways import Bell, Way
 
@@ -110,6 +111,7 @@ class Live:
         self._places: set[Place] = set()
         self._shares: Counter[Share] = Counter()
         self._topics: dict[_Key, Topic] = {}
+        self._guard = ShutdownGuard(lambda: self.watchers > 0, self.close)
 
     @property
     def watchers(self) -> int:
@@ -139,6 +141,7 @@ class Live:
             self._places.add(place)
             self._shares.update(place.shares)
         try:
+            self._guard.look()
             yield place
         finally:
             self._lock.do(partial(self._leave, place))

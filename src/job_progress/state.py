@@ -182,6 +182,8 @@ class JobState(Struct, frozen=True, omit_defaults=True, kw_only=True, dict=True,
     """Further tasks of the queue that were enqueued for this id while it was pending."""
     refused: tuple[str, ...] = ()
     """Tasks of the queue that were cancelled: each start of one is refused, however often it is delivered."""
+    renewed: bool = False
+    """The store still knew an earlier life of the id when this one began."""
     owes_start: bool = False
     """Cancelled before it started, and that start is still to come."""
     due: datetime | None = None

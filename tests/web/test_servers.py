@@ -167,3 +167,17 @@ def test_a_watched_server_stops_for_another_reason(serve: Serve, name: str) -> N
                     httpx.get(f"{server.base}static/job-progress.js", timeout=5)
     if not name.startswith("gunicorn"):  # which starts another worker
         server.process.wait(10)
+
+
+@pytest.mark.parametrize(
+    "command",
+    [COMMANDS["waitress"], f"{GUNICORN} --threads 4 {WSGI}", f"{GUNICORN} --threads 4 {DJANGO_WSGI}"],
+    ids=["waitress", "gunicorn --threads 4", "gunicorn --threads 4, Django"],
+)
+def test_viewers_leave_threads_to_the_site(serve: Serve, command: str) -> None:
+    """On a server with four threads, four viewers, and some more, do not keep anybody else from being served."""
+    server = serve(command)
+    with watched(server), watched(server):
+        for _ in range(4):
+            assert httpx.get(f"{server.base}static/job-progress.js", timeout=5).status_code == 200
+        os.killpg(server.process.pid, signal.SIGKILL)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection
+from functools import cache
 from typing import Any
 from urllib.parse import quote
 
@@ -15,14 +16,14 @@ from job_progress.web.messages import Request
 from job_progress.web.site import Site
 from job_progress.web.view import ShowError
 from job_progress.web.ways import InThread, run
-from job_progress.web.wsgi import MAX_WATCHERS, body_of, raw_path_of
+from job_progress.web.wsgi import body_of, places_of, raw_path_of
 
 
 def create_blueprint(
     authorize: Any,
     *,
     tracker: Tracker | None = None,
-    max_watchers: int = MAX_WATCHERS,
+    max_watchers: int | None = None,
     show_error: ShowError | None = None,
     origins: Collection[str] = (),
     name: str = "job_progress",
@@ -34,7 +35,9 @@ def create_blueprint(
     Args:
         authorize: Who may see and cancel what; as for `create_app`, with Flask's request.
         tracker: Whose states to serve; by default the default tracker, whichever that is by then.
-        max_watchers: So many streams and held-back answers at a time; each takes a thread of the server.
+        max_watchers: So many streams and held-back answers at a time; each takes a thread of the server. By default
+            as many as leave half of them free: with threads of gunicorn half of its `--threads`, where each request
+            gets a thread of its own 16, and elsewhere 2. Who finds no place is told to ask now and then.
         show_error: Makes the text that is shown of a state's error; as for `create_app`.
         origins: Where browsers find this site, if a proxy asks for another host; as for `create_app`.
         name: The blueprint's, as in `url_for("job_progress.live_view", path=links.path(…))`.
@@ -43,16 +46,19 @@ def create_blueprint(
         TypeError: *authorize* is missing, or no rule; or *show_error* is no function.
         ValueError: One of *origins* is none.
     """
-    rule_and_tracker = authorize, lambda: tracker or default_tracker()
-    sites = {
-        threaded: Site(*rule_and_tracker, InThread(streams=threaded, waits=threaded), max_watchers, show_error, origins)
-        for threaded in (True, False)
-    }
+
+    @cache
+    def site_of(threaded: bool, places: int) -> Site:
+        way = InThread(streams=threaded, waits=threaded)
+        return Site(authorize, lambda: tracker or default_tracker(), way, places, show_error, origins)
+
+    site_of(False, 1 if max_watchers is None else max_watchers)  # what is wrong with them is said here
     blueprint = Blueprint(name, __name__)
 
     def live_view(path: str = "") -> FlaskResponse:
         environ = request.environ
-        site = sites[bool(environ.get("wsgi.multithread"))]
+        places = places_of(environ) if max_watchers is None else max_watchers
+        site = site_of(bool(environ.get("wsgi.multithread")), places)
         response = run(site.answer(_request_of(path)))
         return FlaskResponse(body_of(response, environ), response.status, dict(response.headers))
 

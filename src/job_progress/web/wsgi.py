@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -9,8 +10,23 @@ from job_progress.web import live
 from job_progress.web.messages import Response, Stream
 from job_progress.web.ways import run
 
-MAX_WATCHERS = 16
-"""By default: each watcher takes one of the server's threads, and these are few."""
+_PLACES = 16
+"""Where a server starts a thread for each request."""
+_FEW_PLACES = 2
+"""Where nobody tells how many threads there are: waitress has four."""
+
+
+def places_of(environ: Mapping[str, Any]) -> int:
+    """How many may watch at a time by default: each takes a thread of the server, and half of them are left free."""
+    software = str(environ.get("SERVER_SOFTWARE", ""))
+    if software.startswith(("Werkzeug", "WSGIServer")):
+        return _PLACES
+    settings = getattr(getattr(signal.getsignal(signal.SIGTERM), "__self__", None), "cfg", None)
+    if not software.startswith("gunicorn") or settings is None:
+        return _FEW_PLACES
+    has_threads = settings.worker_class_str == "gthread"  # the others that do several things at a time have greenlets
+    at_a_time: int = settings.threads if has_threads else settings.worker_connections
+    return max(at_a_time // 2, 1)
 
 
 def raw_path_of(environ: Mapping[str, Any]) -> str | None:

@@ -18,7 +18,6 @@ from job_progress.web.rules import Rule, as_rule
 from job_progress.web.site import Site
 from job_progress.web.view import ShowError
 from job_progress.web.ways import InThread
-from job_progress.web.wsgi import MAX_WATCHERS
 
 TRACKER_SETTINGS = frozenset(name.upper() for name in inspect.signature(Tracker).parameters)
 """What `Tracker` takes, in capitals; `KEY` by a dotted path, if need be."""
@@ -81,8 +80,13 @@ def loop_site() -> Site:
 
 
 @cache
-def thread_site(*, threaded: bool) -> Site:
-    """What answers under WSGI, where streams would take a thread each for good; *threaded*: the server has some."""
+def thread_site(*, threaded: bool, places: int) -> Site:
+    """What answers under WSGI, where streams would take a thread each for good.
+
+    Args:
+        threaded: Has the server threads?
+        places: How many may be held up, if the settings do not say so.
+    """
     way = InThread(streams=False, waits=threaded)
-    limit = job_progress_settings().get("MAX_WATCHERS", MAX_WATCHERS)
+    limit = job_progress_settings().get("MAX_WATCHERS", places)
     return Site(rule(), default_tracker, way, limit, show_error(), origins())

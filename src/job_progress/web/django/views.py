@@ -21,7 +21,7 @@ from job_progress.web.django.conf import loop_site, thread_site
 from job_progress.web.messages import Request, Response
 from job_progress.web.site import Site
 from job_progress.web.ways import run
-from job_progress.web.wsgi import raw_path_of
+from job_progress.web.wsgi import places_of, raw_path_of
 
 
 @csrf_exempt  # the core refuses requests from other sites, and needs no cookie for that
@@ -33,7 +33,14 @@ async def live_view(request: HttpRequest, path: str = "") -> HttpResponseBase:
 async def answered(
     request: HttpRequest, path: str, in_loop: Callable[[], Site], in_thread: Callable[..., Site]
 ) -> HttpResponseBase:
-    """The answer of one of these sites, whichever the server asks for; *in_thread* is told if it is *threaded*."""
+    """The answer of one of these sites, whichever the server asks for.
+
+    Args:
+        request: What is asked.
+        path: What follows the mount.
+        in_loop: The site for ASGI.
+        in_thread: That for WSGI; it is told whether the server is *threaded*, and how many *places* it has.
+    """
     if isinstance(request, ASGIRequest):
         raw_path = request.scope.get("raw_path")
         sent = None if raw_path is None else raw_path.decode("latin-1").partition("?")[0]
@@ -44,7 +51,7 @@ async def answered(
 
 def _answer_in_thread(request: HttpRequest, path: str, in_thread: Callable[..., Site]) -> HttpResponseBase:
     environ = request.environ if isinstance(request, WSGIRequest) else {}
-    site = in_thread(threaded=bool(environ.get("wsgi.multithread")))
+    site = in_thread(threaded=bool(environ.get("wsgi.multithread")), places=places_of(environ))
     return _response_of(run(site.answer(_request_of(request, path, raw_path_of(environ)))))
 
 

@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from itertools import islice, product
 from math import inf
+from time import monotonic
 from typing import Any, Self
 from urllib.parse import quote
 
@@ -26,7 +27,7 @@ from job_progress.stores.redis_server import CLOCK, SWAP, SWEEP, TEXTS, ServerCl
 try:
     import redis
     from redis.backoff import NoBackoff
-    from redis.exceptions import NoScriptError, RedisClusterException, RedisError
+    from redis.exceptions import NoScriptError, ReadOnlyError, RedisClusterException, RedisError, ResponseError
     from redis.retry import Retry
 except ImportError as error:
     raise ImportError("states in Valkey or Redis need a client: pip install 'job-progress[redis]'") from error
@@ -37,6 +38,8 @@ TRUSTED = 1000
 """Milliseconds: a state that seems older, or not made yet, calls for a look at the server's clock."""
 MOST_PLACES = 10_000
 """How far to look at once for states that have not expired."""
+RECONNECT_EVERY = 5.0
+"""Seconds between tries of a reader to find the primary again, once its own server is none any more."""
 DEFAULTS = {
     "max_connections": 10,
     "timeout": 5,  # for a free connection
@@ -73,6 +76,9 @@ class RedisStore(Store):
     def _use(self, shards: list[Shard]) -> None:
         self._shards = shards
         self._clocks = {shard: ServerClock() for shard in shards}
+        self._renewals = 0
+        self._was_primary = False
+        self._next_reconnect = 0.0
 
     @classmethod
     def from_url(cls, url: str, prefix: str) -> Self:
@@ -148,7 +154,7 @@ class RedisStore(Store):
     def subscribe(self, changed: Callable[[str], None]) -> Subscription | None:
         from job_progress.stores.redis_push import RedisSubscription
 
-        return RedisSubscription(self._client.pubsub, self.channel_of, changed)
+        return RedisSubscription(self._client.pubsub, self.channel_of, changed, renewals=self._renewed)
 
     def sweep(self) -> None:
         shards = {shard.indexes: shard for shard in self._shards}
@@ -237,15 +243,45 @@ class RedisStore(Store):
         age = clock.now() - written
         if not 0 <= age < TRUSTED and clock.is_old:
             # Nobody gave a sign of life, or the server's clock has been set: only one of the two may count.
-            [now] = self._run([CLOCK.call([shard.states])])
+            [[now, role]] = self._run([CLOCK.call([shard.states])])
             clock.set(int(now))
+            self._learn(_text(role))
             age = clock.now() - written
         return max(age, 0) / 1000
 
+    def _learn(self, role: str) -> None:
+        """A reader's server has this *role*: one that has lost its own answers with what is old."""
+        if role == "master":
+            self._was_primary = True
+        elif self._was_primary and role and monotonic() >= self._next_reconnect:
+            self._next_reconnect = monotonic() + RECONNECT_EVERY
+            self._reconnect()
+
+    def _reconnect(self) -> None:
+        """Have each later call make a connection of its own, and who listens, too: there is another primary."""
+        self._renewals += 1
+        pool = self._client.connection_pool
+        try:
+            pool.disconnect(inuse_connections=False)
+        except TypeError:  # redis-py before 6: it would close those that others are using
+            pool.reset()
+
+    def _renewed(self) -> object:
+        """Something else, as soon as who listens must connect anew."""
+        return self._renewals
+
     def _run(self, commands: Sequence[Command]) -> Answers:
-        """The answers to *commands*, in one round trip; one more after the server has forgotten a script."""
+        """The answers to *commands*, in one round trip.
+
+        One more after the server has forgotten a script, or has become a replica.
+        """
         with self._client_errors():
             answers = self._answers(commands)
+            refused = [number for number, answer in enumerate(answers) if _is_by_a_replica(answer)]
+            if refused:  # nothing was changed
+                self._reconnect()
+                for number, answer in zip(refused, self._answers([commands[one] for one in refused]), strict=True):
+                    answers[number] = answer
             unknown = [number for number, answer in enumerate(answers) if isinstance(answer, NoScriptError)]
             if unknown:
                 again = [("EVAL", TEXTS[commands[number][1]], *commands[number][2:]) for number in unknown]
@@ -260,7 +296,7 @@ class RedisStore(Store):
         if len(commands) == 1:  # as most are; a pipeline of one costs more
             try:
                 return [self._client.execute_command(*commands[0])]
-            except NoScriptError as error:
+            except ResponseError as error:
                 return [error]
         with self._client.pipeline(transaction=False) as pipeline:
             for command in commands:
@@ -280,6 +316,13 @@ class RedisStore(Store):
 def without_password(url: str) -> str:
     """*url*, fit to be shown."""
     return re.sub(r"(?<=:)[^:@/]*(?=@)", "...", url)
+
+
+def _is_by_a_replica(answer: object) -> bool:
+    # Redis before 7 says so somewhere in the error of the script.
+    return isinstance(answer, ReadOnlyError) or (
+        isinstance(answer, ResponseError) and any(word in str(answer) for word in ("READONLY", "MASTERDOWN"))
+    )
 
 
 def _scored(answer: Any) -> list[tuple[float, str]]:

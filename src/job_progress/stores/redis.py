@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from itertools import islice, product
 from math import inf
 from time import monotonic
@@ -34,6 +34,8 @@ except ImportError as error:
 
 BATCH = 100
 """Changes in one call of a script, which takes the server about a millisecond."""
+SWEPT = 500
+"""Members in one call that takes dead ones out of an index."""
 TRUSTED = 1000
 """Milliseconds: a state that seems older, or not made yet, calls for a look at the server's clock."""
 MOST_PLACES = 10_000
@@ -53,6 +55,8 @@ Answers = list[Any]
 Place = tuple[int, str]
 Places = list[Place]
 Keys = list[str]
+Dead = dict[tuple[Shard, tuple[str, ...]], set[str]]
+"""Members that seem dead, by the indexes that have them."""
 
 
 class RedisStore(Store):
@@ -117,7 +121,7 @@ class RedisStore(Store):
         batches = list(self._batches(wishes))
         commands = [
             SWAP.call(
-                [shard.states + key for key in keys],
+                self._keys_of(shard, [wishes[key] for key in keys]),
                 *(shard.states, shard.indexes, self.publish),
                 msgpack.encode([arguments_of(wishes[key]) for key in keys]),
                 *(wishes[key].value for key in keys),
@@ -125,31 +129,54 @@ class RedisStore(Store):
             for shard, keys in batches
         ]
         conflicts: dict[str, Conflict] = {}
-        for (shard, keys), (now, found) in zip(batches, self._run(commands), strict=True):
+        dead: Dead = {}
+        for (shard, keys), (now, found, suspects) in zip(batches, self._run(commands), strict=True):
             self._clocks[shard].set(int(now))
+            for index, member in suspects:
+                dead.setdefault((shard, (_text(index),)), set()).add(_text(member))
             for number, current in found:
                 held = self._held(shard, keys[number - 1], current)
                 conflicts[keys[number - 1]] = Conflict(held and held[0])
+        self._forget(dead)
         return [conflicts.get(change.key) for change in changes]
+
+    def _keys_of(self, shard: Shard, changes: Sequence[Change]) -> Keys:
+        """What `swap.lua` is told that it may reach: first of all the states."""
+        return [shard.states + change.key for change in changes]
 
     def list(self, query: Query) -> list[Record]:
         # In the order of a life, so that whoever moves on in the meantime is met at least once.
         statuses = [status for status in JobStatus if query.statuses is None or status in query.statuses]
         indexes = [index_of(status, query) for status in statuses]
         found: list[Record] = []
+        dead: Dead = {}
         after, amount = query.after, query.limit
         while indexes and len(found) < query.limit:
             places = self._places(indexes, after, amount)
-            found.extend(
-                held[0]
-                for held in self._load([key for _, key in places])
+            keys = [key for _, key in places]
+            for key, held in zip(keys, self._load(keys), strict=True):
                 # It may have expired or changed since its index was read.
-                if held and any(f"{held[1]}:".startswith(f"{index}:") for index in indexes)
-            )
+                if held is None:
+                    shard = self._shard_of(key)
+                    dead.setdefault((shard, tuple(shard.indexes + index for index in indexes)), set()).add(key)
+                elif any(f"{held[1]}:".startswith(f"{index}:") for index in indexes):
+                    found.append(held[0])
             if len(places) < amount:
                 break
             after, amount = places[-1], min(2 * amount, MOST_PLACES)
+        self._forget(dead)
         return found[: query.limit]
+
+    def _forget(self, dead: Dead) -> None:
+        """Take members out of indexes, if they are dead; who may only read leaves them there."""
+        commands = [
+            _sweeping(shard, indexes, some)
+            for (shard, indexes), members in dead.items()
+            for some in _portions(sorted(members), SWEPT)
+        ]
+        if commands:
+            with suppress(RedisError, RedisClusterException, OSError):
+                self._repeat_unknown(commands, self._answers(commands))
 
     def subscribe(self, changed: Callable[[str], None]) -> Subscription | None:
         from job_progress.stores.redis_push import RedisSubscription
@@ -163,8 +190,8 @@ class RedisStore(Store):
             for index in map(_text, self._client.scan_iter(match=pattern, count=1000)):
                 shard = shards[re.sub("(?<=:index:).*", "", index, flags=re.DOTALL)]
                 members = (member for member, _ in self._client.zscan_iter(index, count=500))
-                while some := list(islice(members, 500)):
-                    self._run([SWEEP.call([index], shard.states, *some)])
+                for some in _portions(map(_text, members), SWEPT):
+                    self._run([_sweeping(shard, (index,), some)])
 
     def examine(self) -> Iterable[Finding]:
         for node in self._nodes():
@@ -282,15 +309,22 @@ class RedisStore(Store):
                 self._reconnect()
                 for number, answer in zip(refused, self._answers([commands[one] for one in refused]), strict=True):
                     answers[number] = answer
-            unknown = [number for number, answer in enumerate(answers) if isinstance(answer, NoScriptError)]
-            if unknown:
-                again = [("EVAL", TEXTS[commands[number][1]], *commands[number][2:]) for number in unknown]
-                for number, answer in zip(unknown, self._answers(again), strict=True):
-                    answers[number] = answer
+            self._repeat_unknown(commands, answers)
+            self._outwait(commands, answers)
             for answer in answers:
                 if isinstance(answer, Exception):
                     raise answer
             return answers
+
+    def _outwait(self, commands: Sequence[Command], answers: Answers) -> None:
+        """Repeat what can be answered in a moment."""
+
+    def _repeat_unknown(self, commands: Sequence[Command], answers: Answers) -> None:
+        unknown = [number for number, answer in enumerate(answers) if isinstance(answer, NoScriptError)]
+        if unknown:
+            again = [("EVAL", TEXTS[commands[number][1]], *commands[number][2:]) for number in unknown]
+            for number, answer in zip(unknown, self._answers(again), strict=True):
+                answers[number] = answer
 
     def _answers(self, commands: Sequence[Command]) -> Answers:
         if len(commands) == 1:  # as most are; a pipeline of one costs more
@@ -316,6 +350,17 @@ class RedisStore(Store):
 def without_password(url: str) -> str:
     """*url*, fit to be shown."""
     return re.sub(r"(?<=:)[^:@/]*(?=@)", "...", url)
+
+
+def _sweeping(shard: Shard, indexes: Sequence[str], members: Sequence[str]) -> Command:
+    # Each key is declared: a cluster that moves the slot then refuses, where a state only seems to be missing.
+    return SWEEP.call([*indexes, *(shard.states + member for member in members)], len(indexes), *members)
+
+
+def _portions(members: Iterable[str], size: int) -> Iterator[Keys]:
+    rest = iter(members)
+    while some := list(islice(rest, size)):
+        yield some
 
 
 def _is_by_a_replica(answer: object) -> bool:

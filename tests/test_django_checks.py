@@ -48,6 +48,12 @@ def test_a_cache_with_little_space(tmp_path: object, options: dict[str, object])
         assert ("500" if options else "300") in found()["job_progress.W102"]
 
 
+def test_a_cache_in_an_sqlite_database(django_database_url: str) -> None:
+    """W103: heartbeats wait for a job's own transaction."""
+    assert found().keys() == {"job_progress.W103"}
+    assert "'states'" in found()["job_progress.W103"]
+
+
 def test_a_cache_that_cannot_hold_states() -> None:
     """E002: it keeps nothing, or it is not there."""
     with cache_settings(BACKEND=f"{BACKENDS}.dummy.DummyCache", OPTIONS=SPACE):

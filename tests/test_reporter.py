@@ -8,6 +8,7 @@ import threading
 import time
 import weakref
 from collections.abc import Iterator
+from contextlib import ExitStack
 from datetime import timedelta
 from itertools import pairwise
 from pathlib import Path
@@ -137,6 +138,29 @@ def test_heartbeats_keep_a_silent_run_alive(job: Job, store: ObservedStore) -> N
         assert later.heartbeat_at is not None
         assert later.heartbeat_at > first.heartbeat_at
         assert later.updated_at == first.updated_at
+
+
+def test_heartbeats_of_a_process_go_out_together(store: ObservedStore) -> None:
+    """1,000 silent runs that began at any time of a heartbeat cost a handful of round trips in each."""
+    tracker = Tracker(store, heartbeat=2, stalled_after=10)
+    job = Job("job", tracker=tracker)
+    with ExitStack() as runs:
+        all_runs = [runs.enter_context(job.start(str(number)))._run for number in range(1000)]
+        began = monotonic()
+        for number, run in enumerate(all_runs):
+            run.contact = began - 2 * number / len(all_runs)
+        store.swaps.clear()
+        store.times.clear()
+        tracker.reporter.wake()
+
+        def beats() -> bool:
+            return sum(len(changes) for changes in list(store.swaps)) >= 3 * len(all_runs)
+
+        eventually(beats, timeout=60)
+        heartbeats = (store.times[-1] - store.times[0]) / 2 + 1
+        assert len(store.swaps) <= 10 * heartbeats
+        assert not stored(job, "999").is_stalled
+    tracker.close()
 
 
 def test_a_cancel_is_learnt_by_the_next_report(job: Job, store: ObservedStore) -> None:

@@ -294,7 +294,7 @@ def test_a_new_life_keeps_nothing_of_the_old(event: str) -> None:
     """What is locked or enqueued anew begins as the job's settings say, whatever it was before."""
     before = structs.replace(SITUATIONS["failed"], meta={"old": 1}, result=[1], attempt=3, message="old")
     after = transition(before, EVENTS[event], NOW)
-    assert after == structs.replace(BLANK, created_at=NOW, updated_at=NOW, version=after.version)
+    assert after == structs.replace(BLANK, created_at=NOW, updated_at=NOW, version=after.version, renewed=True)
 
 
 def test_a_start_resets_what_the_last_attempt_left() -> None:

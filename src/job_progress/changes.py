@@ -37,7 +37,12 @@ def unchanged(state: JobState, event: Any, now: datetime) -> Fields | None:
 def wait_anew(state: JobState, event: Lock | Enqueue, now: datetime) -> Fields:
     """A new life, waiting for a worker. Tasks that were cancelled in the lives before stay so, but for this one."""
     refused = tuple(task for task in state.refused if task != event.blank.task)
-    return structs.asdict(event.blank) | {"created_at": now, "updated_at": now, "refused": refused}
+    return structs.asdict(event.blank) | {
+        "created_at": now,
+        "updated_at": now,
+        "refused": refused,
+        "renewed": state.version > 0,
+    }
 
 
 def note_task(state: JobState, event: Enqueue, now: datetime) -> Fields:

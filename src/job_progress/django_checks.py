@@ -11,7 +11,7 @@ from django.core.exceptions import ImproperlyConfigured
 
 from job_progress.default import default_tracker
 from job_progress.stores.django_cache import DjangoCacheStore
-from job_progress.stores.django_cache_backends import FEW_ENTRIES, is_private, max_entries, usable
+from job_progress.stores.django_cache_backends import FEW_ENTRIES, is_in_sqlite, is_private, max_entries, usable
 
 
 def register_checks() -> None:
@@ -26,6 +26,7 @@ def check_cache(app_configs: Sequence[AppConfig] | None, **kwargs: Any) -> list[
     - job_progress.E102: The cache cannot hold states.
     - job_progress.W101: Other processes do not see what the cache holds.
     - job_progress.W102: The cache throws away states that are in use when there are more than a few.
+    - job_progress.W103: The cache is in an SQLite database, where a job's own transaction keeps it from being written.
     """
     try:
         store = default_tracker().store
@@ -46,6 +47,13 @@ def _findings(store: DjangoCacheStore) -> Iterator[CheckMessage]:
             f"{what} is private to each process: a web process sees nothing of what a worker reports.",
             hint="Name a cache that processes share, such as one with the Redis backend, or sqlite:////path/to/file.",
             id="job_progress.W101",
+        )
+    if is_in_sqlite(cache):
+        yield Warning(
+            f"{what} is a table of an SQLite database: a job that has written to that database reads as dead, and its "
+            "reports are late, until its transaction ends.",
+            hint="Name a file of its own, such as sqlite:////path/to/states.db, or keep transactions short.",
+            id="job_progress.W103",
         )
     limit = max_entries(store.alias, cache)
     if limit is not None and limit < FEW_ENTRIES:

@@ -10,9 +10,9 @@ from typing import Any
 
 import msgspec
 
-from job_progress.errors import JobFailed
+from job_progress.errors import JobFailed, NewerFormat
 from job_progress.events import Explanation
-from job_progress.state import JobState, microseconds
+from job_progress.state import FORMAT, JobState, Settings, microseconds
 from job_progress.stores.contract import Change, Record
 
 logger = logging.getLogger("job_progress")
@@ -44,6 +44,7 @@ def _encode_model(value: Any) -> Any:
 
 _encoder = msgspec.json.Encoder(enc_hook=_encode_model)
 _decoder = msgspec.json.Decoder(JobState)
+_fields_of = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
 
 
 def change_to(state: JobState, key: str, expected: int) -> Change:
@@ -55,7 +56,7 @@ def change_to(state: JobState, key: str, expected: int) -> Change:
         key=key,
         expected=expected,
         version=state.version,
-        value=_encoder.encode(state),
+        value=_encoded(state),
         lifetime=state.lifetime,
         job=state.job,
         status=state.status,
@@ -64,18 +65,69 @@ def change_to(state: JobState, key: str, expected: int) -> Change:
 
 
 def state_in(record: Record | None) -> JobState | None:
-    """The state that *record* holds; `None` if there is none that this version can read.
+    """The state that *record* holds; `None` if there is none, or if its bytes are no record at all.
 
-    How long the run has been silent goes by the record's age, and not by the clock of whoever wrote it.
+    How long the run has been silent goes by the record's age, and not by the clock of whoever wrote it. Fields of a
+    newer version are kept for when the state is written again.
+
+    Raises:
+        NewerFormat: A newer version wrote it, and this one cannot tell what it means.
     """
     if record is None:
         return None
     try:
-        state = _decoder.decode(record.value)
+        state = _decoded(record.value)
     except (msgspec.MsgspecError, ValueError, TypeError, RecursionError) as error:
         logger.warning("a record is unreadable and counts as missing: %s: %.100r", error, record.value)
         return None
     return state.silent_for(record.age + (state.silence or 0.0))
+
+
+def _encoded(state: JobState) -> bytes:
+    unknown, of_settings = state.unknown, state.settings.unknown
+    if not unknown and not of_settings:
+        return _encoder.encode(state)
+    settings = msgspec.structs.replace(state.settings, unknown=msgspec.UNSET)
+    fields = _fields_of(_encoder.encode(msgspec.structs.replace(state, unknown={}, settings=settings)))
+    if of_settings:
+        fields["settings"] = msgspec.Raw(_encoder.encode(_fields_of(fields["settings"]) | _raw(of_settings)))
+    return _encoder.encode(fields | _raw(unknown))
+
+
+def _raw(fields: dict[str, bytes]) -> dict[str, msgspec.Raw]:
+    return {name: msgspec.Raw(value) for name, value in fields.items()}
+
+
+def _decoded(value: bytes) -> JobState:
+    try:
+        state = _decoder.decode(value)
+    except msgspec.ValidationError as error:  # as of fields that it does not know, which are rare
+        fields = _fields_of(value)
+        if not fields.keys() >= {"job", "id"}:
+            raise  # it is no record
+        name = " ".join(bytes(fields[part]).decode() for part in ("job", "id"))
+        try:
+            known, unknown = _parted(fields, JobState)
+            settings, of_settings = _parted(_fields_of(fields.get("settings", b"{}")), Settings)
+            state = _decoder.decode(_encoder.encode(known | {"settings": settings}))
+        except msgspec.ValidationError as reason:
+            raise _newer(name, str(reason)) from error
+        settings_kept = msgspec.structs.replace(state.settings, unknown=of_settings or msgspec.UNSET)
+        state = msgspec.structs.replace(state, unknown=unknown, settings=settings_kept)
+    if state.format > FORMAT:
+        raise _newer(f'"{state.job}" "{state.id}"', f"format {state.format}, and this one knows {FORMAT}")
+    return state
+
+
+def _parted(fields: dict[str, msgspec.Raw], kind: type[msgspec.Struct]) -> tuple[dict[str, Any], dict[str, bytes]]:
+    """What this version knows of *fields*, and what it does not."""
+    names = kind.__struct_encode_fields__
+    known = {name: value for name, value in fields.items() if name in names}
+    return known, {name: bytes(value) for name, value in fields.items() if name not in names}
+
+
+def _newer(name: str, why: str) -> NewerFormat:
+    return NewerFormat(f"{name} was written by a newer job-progress, and cannot be read by this one ({why}): update it")
 
 
 def plain(value: Any, what: str, limit: int) -> Any:

@@ -28,6 +28,10 @@ class StoreUnavailable(ProgressError):
     """The store did not answer, or answered with an error. The cause is chained to it."""
 
 
+class NewerFormat(StoreUnavailable):
+    """A record was written by a newer version of this library, which this one cannot read. The store is well."""
+
+
 class JobFailed(Exception):
     """For jobs to raise when what went wrong is meant for people: everybody who may see the job sees this text.
 

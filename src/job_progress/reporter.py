@@ -18,7 +18,7 @@ from msgspec import MsgspecError
 
 from job_progress import clock
 from job_progress.encoding import change_to, state_in
-from job_progress.errors import StoreUnavailable
+from job_progress.errors import NewerFormat, StoreUnavailable
 from job_progress.events import RunEvent
 from job_progress.fork import reset_in_children
 from job_progress.once import warn_once
@@ -45,6 +45,8 @@ GIVE_UP_AFTER = 900.0
 """Seconds after which an end that no store would take is given up."""
 CHECKPOINT_CONTACT = 1.0
 """Seconds after which a run that can be cancelled, or asks whether it was, asks for news, if it has none of its own."""
+BATCHES = 5
+"""In so many round trips, at most, go the heartbeats of all silent runs of a process, and not in one for each run."""
 
 
 Pair = tuple[Run, RunEvent | None]
@@ -165,13 +167,15 @@ class Reporter:
             run.final = None
 
     def _publish_in_time(self, run: Run, event: RunEvent | None) -> bool:
-        if (self._has_thread and self._outage.stops_writing and self._outage.is_waited_for) or _strikes_a_call():
+        if (self._has_thread and self._outage.is_waited_for) or _strikes_a_call():
             return False
         deadline, pause, waits = monotonic() + SETTLE_WITHIN, 0.05, False
         while True:
             asked_at = monotonic()
             try:
-                if not self._publish([(run, event)]):
+                with self._outage.asking(asked_at):
+                    left = self._publish([(run, event)])
+                if not left:
                     self._outage.ends(WRITING)
                     return True
             except StoreUnavailable as error:
@@ -230,9 +234,13 @@ class Reporter:
             for (run, event, state, _), conflict in zip(wishes, conflicts, strict=True):
                 if conflict is None:
                     run.wrote(state)
-                else:
-                    current = conflict.current
+                    continue
+                current = conflict.current
+                try:
                     run.learn(current, state_in(current))
+                except NewerFormat as error:
+                    run.give_up(str(error))
+                else:
                     pairs.append((run, event))
         return pairs
 
@@ -255,7 +263,8 @@ class Reporter:
         for first in range(0, len(due), AT_ONCE):
             batch, asked_at = due[first : first + AT_ONCE], monotonic()
             try:
-                left = {run for run, _ in self._publish(batch)}
+                with self._outage.asking(asked_at):
+                    left = {run for run, _ in self._publish(batch)}
             except Exception as error:  # noqa: BLE001 - it is said by whom it is told to
                 self._outage.begins(WRITING, error, asked_at)
                 for run, _ in due[first + AT_ONCE :]:  # they wait, too
@@ -300,7 +309,9 @@ class Reporter:
     def _contact_by(self, run: Run) -> float:
         if run.start is not None:  # the store was away when it began
             return 0.0
-        return run.contact + (min(CHECKPOINT_CONTACT, self._heartbeat) if run.wants_news else self._heartbeat)
+        interval = min(CHECKPOINT_CONTACT, self._heartbeat) if run.wants_news else self._heartbeat
+        by = run.contact + interval
+        return by - by % (interval / BATCHES)  # earlier, at a time that others have in common with it
 
     def _sleep(self) -> float | None:
         runs = [run for run in list(self._runs) if not run.ended]

@@ -327,6 +327,13 @@ class Run:
         self.lost = True
         self.cancel_requested = True
 
+    def give_up(self, why: str) -> None:
+        """Write no more, and let the job do its work."""
+        with self.meta_lock:  # as both threads may find out at once
+            is_news, self.lost = not self.lost, True
+        if is_news:
+            logger.warning("what %s %r reports is not seen any more: %s", self.known.job, self.known.id, why)
+
     def detach(self) -> None:
         """Report nowhere from now on: this is a forked child's copy, and the run is its parent's."""
         self.publisher = None

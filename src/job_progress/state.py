@@ -7,7 +7,7 @@ from enum import StrEnum
 from math import isfinite
 from typing import Any, Protocol
 
-from msgspec import Struct, field, structs, to_builtins
+from msgspec import UNSET, Struct, UnsetType, field, structs, to_builtins
 
 from job_progress import clock
 
@@ -62,8 +62,11 @@ class JobStatus(StrEnum):
         return self.is_running
 
 
-class Settings(Struct, frozen=True, omit_defaults=True):
+class Settings(Struct, frozen=True, forbid_unknown_fields=True):
     """What a job decided about its states; kept in each state, so that any process can act on it.
+
+    All of it is written, so that it means the same to a version with other defaults. The defaults here are what a
+    record means that does not say: they are part of the format, and never change.
 
     Attributes:
         cancellable: `False`: only while pending; `True`: until it ends; a number from 0 to 1:
@@ -79,8 +82,13 @@ class Settings(Struct, frozen=True, omit_defaults=True):
     pending_ttl: float = 86400.0
     stalled_after: float = 30.0
     stuck_after: float | None = None
+    unknown: dict[str, bytes] | UnsetType = field(default=UNSET, name="?")
+    """What a newer version wrote besides, as JSON."""
 
 
+FORMAT = 1
+"""The newest that this version can read. A newer one is for what an older version, which keeps all fields that it does
+not know, would still do wrong with; a state that has such things says so in `format`."""
 USUAL = Settings()
 
 
@@ -104,7 +112,7 @@ class Source(Protocol):
         ...
 
 
-class JobState(Struct, frozen=True, omit_defaults=True, kw_only=True, dict=True):
+class JobState(Struct, frozen=True, omit_defaults=True, kw_only=True, dict=True, forbid_unknown_fields=True):
     """An immutable snapshot of one execution of a job.
 
     The first block of fields is public. What follows it is how other processes decide about
@@ -155,7 +163,7 @@ class JobState(Struct, frozen=True, omit_defaults=True, kw_only=True, dict=True)
     cancel_requested_at: datetime | None = None
     version: int = 0
 
-    settings: Settings = USUAL
+    settings: Settings = field(default_factory=lambda: USUAL)  # so that it is never left out
     given_meta: dict[str, Any] = field(default_factory=dict)
     """What `lock` was given: with this, and not with what an attempt noted, the next attempt begins."""
     token: str | None = None
@@ -174,6 +182,8 @@ class JobState(Struct, frozen=True, omit_defaults=True, kw_only=True, dict=True)
     """Further tasks of the queue that were enqueued for this id while it was pending."""
     refused: tuple[str, ...] = ()
     """Tasks of the queue that were cancelled: each start of one is refused, however often it is delivered."""
+    renewed: bool = False
+    """The store still knew an earlier life of the id when this one began."""
     owes_start: bool = False
     """Cancelled before it started, and that start is still to come."""
     due: datetime | None = None
@@ -182,6 +192,10 @@ class JobState(Struct, frozen=True, omit_defaults=True, kw_only=True, dict=True)
     """Progress per second, by the run's own estimate (`job_progress.pace`)."""
     rate: float | None = None
     """Items per second, by the same estimate; `None` while nothing is counted."""
+    format: int = 1
+    """In which the record is written: the least that whoever changes it must know."""
+    unknown: dict[str, bytes] = field(default_factory=dict, name="?")
+    """What a newer version wrote besides, as JSON; kept as long as this life lasts."""
 
     def __repr__(self) -> str:
         return (

@@ -16,13 +16,14 @@ from msgspec import structs
 
 from job_progress import clock
 from job_progress.encoding import MAX_RESULT_BYTES, change_to, state_in
-from job_progress.errors import JobAlreadyProcessing, JobNotCancellable, StoreUnavailable
+from job_progress.errors import JobAlreadyProcessing, JobNotCancellable, NewerFormat, StoreUnavailable
 from job_progress.events import Event, FindDead, Lock, RequestCancel, Start
 from job_progress.names import check_id, check_name, key_of
+from job_progress.once import warn_once
 from job_progress.outage import WRITING, Outage
 from job_progress.reporter import Reporter
 from job_progress.run import Run
-from job_progress.state import USUAL, JobState, JobStatus, Settings, microseconds
+from job_progress.state import JobState, JobStatus, Settings, microseconds
 from job_progress.stores import DEFAULT_URL, Query, Record, Store, open_store
 from job_progress.task import NO_TASK, QueueTask
 from job_progress.threads import in_thread
@@ -99,9 +100,7 @@ class Tracker:
         else:
             url = store if store is not None else os.environ.get(STORE_VARIABLE) or DEFAULT_URL
             self.store = open_store(url, check_name(prefix, "prefix"))
-        given = {"ttl": ttl, "pending_ttl": pending_ttl, "stalled_after": stalled_after}
-        # What is left at its default is not stored with each state.
-        self.settings = Settings(**{name: value for name, value in given.items() if value != getattr(USUAL, name)})
+        self.settings = Settings(ttl=ttl, pending_ttl=pending_ttl, stalled_after=stalled_after)
         self.max_result_bytes = max_result_bytes
         self.claimed: dict[str, tuple[str, str]] = {}  # the names of its jobs, and who bears them
         self._warned: set[str] = set()  # jobs
@@ -109,13 +108,14 @@ class Tracker:
         self._outage = Outage(self.store)
         self.reporter = Reporter(self.store, flush_interval, heartbeat, self._outage)
         # Half an interval, so that watching adds less delay than reporting does.
-        self._hub = Hub(self.store, self._load, flush_interval / 2, self._outage)
+        self._hub = Hub(self.store, self._load, self._listed, flush_interval / 2, self._outage)
 
     def get(self, job: str, id: str | None) -> JobState | None:
         """The state of an execution, or `None` if the store knows none. One round trip.
 
         Raises:
-            StoreUnavailable: The store does not answer.
+            StoreUnavailable: The store does not answer, or a newer version of this library wrote the state, in a
+                format that this one cannot read.
             ValueError, TypeError: *id* is none that an execution can have.
         """
         return None if id is None else self._load([self._key_of(job, id)])[0]
@@ -127,6 +127,10 @@ class Tracker:
     def get_many(self, names: Sequence[tuple[str, str]]) -> Found:
         """`get` for each `(job, id)`, in their order, in one round trip."""
         return self._load([self._key_of(job, id) for job, id in names])
+
+    def get_listed(self, names: Sequence[tuple[str, str]]) -> Found:
+        """`get_many` as lists see it: without those that only a newer version of this library can read."""
+        return self._listed([self._key_of(job, id) for job, id in names])
 
     async def aget_many(self, names: Sequence[tuple[str, str]]) -> Found:
         """`get_many`, without blocking the event loop."""
@@ -167,6 +171,8 @@ class Tracker:
     ) -> States:
         """States, newest first. One round trip.
 
+        Those that only a newer version of this library can read are left out, and a log line says so.
+
         Args:
             job: Only of this job.
             status: Only with this status, or one of these.
@@ -183,7 +189,7 @@ class Tracker:
         if status is not None:
             status = {JobStatus(one) for one in ((status,) if isinstance(status, str) else status)}
         records = self.store.list(Query(job=job, statuses=status, limit=limit, after=self._place(after)))
-        return [self._seen(state) for record in records if (state := state_in(record)) is not None]
+        return [self._seen(state) for record in records if (state := _readable(record)) is not None]
 
     async def alist(
         self,
@@ -333,10 +339,11 @@ class Tracker:
         missed: Start | None = None
         asked_at = monotonic()
         try:
-            if self._outage.stops_writing and not needs_store:
+            if not needs_store and (self._outage.stops_writing or self._outage.is_silent):
                 state, missed = transition(blank, start, clock.now()), start
             else:
-                state = self.apply(blank, start, likely_new=True, guess=guess)
+                with self._outage.asking(asked_at):
+                    state = self.apply(blank, start, likely_new=True, guess=guess)
         except Refused as refusal:
             state = refusal.state
             raise JobAlreadyProcessing(
@@ -386,6 +393,10 @@ class Tracker:
         states = (state_in(record) for record in self.store.load(keys))
         return [None if state is None else self._seen(state) for state in states]
 
+    def _listed(self, keys: Sequence[str]) -> Found:
+        states = (_readable(record) for record in self.store.load(keys))
+        return [None if state is None else self._seen(state) for state in states]
+
     def _seen(self, state: JobState) -> JobState:
         """*state* as the outside may see it: one that died while it was being cancelled is cancelled."""
         if state.is_cancelling and state.is_stalled:
@@ -403,6 +414,15 @@ class Tracker:
         if not re.fullmatch("[0-9]{1,18}", created) or not job:
             raise ValueError(f"after= takes a JobState, or the cursor of one, not {after!r}")
         return int(created), self._key_of(unquote(job), id)
+
+
+def _readable(record: Record | None) -> JobState | None:
+    """The state that *record* holds, if this version can read it; else one log line in this process's life."""
+    try:
+        return state_in(record)
+    except NewerFormat as error:
+        warn_once("newer format", "left out of lists, as all like it: %s", error)
+        return None
 
 
 def waiting_since(blank: JobState, version: int) -> JobState:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections import deque
-from collections.abc import AsyncGenerator, Callable, Generator, Iterator, Sequence
+from collections.abc import AsyncGenerator, Callable, Generator, Hashable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from copy import copy
 from time import monotonic
@@ -21,6 +21,8 @@ MAX_TIMEOUT = 1e6
 """Seconds that stand for ever: more is too much for some systems."""
 RESYNC_EVERY = 1.0
 """Seconds between loads of everything that is watched, where the store pushes as well."""
+IDLE = 5
+"""So many times as long as a look at the store took is waited until the next, up to `RESYNC_EVERY`."""
 
 
 class Watcher:
@@ -41,6 +43,12 @@ class Watcher:
                 return
             self.newest, self._stalled = state, stalled
         self._notify()
+
+    @property
+    def is_stalled(self) -> bool:
+        """Is what is newest stalled by now?"""
+        newest = self.newest
+        return newest is not None and newest.is_stalled
 
     def look_again(self) -> None:
         """Judge what is newest anew, as the store has nothing: a run that nobody hears of is stalled some time."""
@@ -63,12 +71,14 @@ class Hub:
         self,
         store: Store,
         load: Callable[[Sequence[str]], list[JobState | None]],
+        listed: Callable[[Sequence[str]], list[JobState | None]],
         interval: float,
         outage: Outage,
     ) -> None:
         self._store = store
         self._outage = outage
         self._load = load
+        self._listed = listed
         self._interval = interval
         self.reset_after_fork()
         reset_in_children(self)
@@ -82,6 +92,8 @@ class Hub:
         self._lock = threading.Lock()
         self._thread: threading.Thread | None = None
         self._subscription: Subscription | None = None
+        self._seen: Hashable = None  # the stamp of when all was looked at last
+        self._next_judged = 0.0
 
     @contextmanager
     def watching(self, key: str, notify: Callable[[], object]) -> Iterator[Watcher]:
@@ -189,32 +201,59 @@ class Hub:
         self._pushed[key] = None
         self._wake.set()
 
+    def _stamp(self) -> Hashable:
+        try:
+            return self._store.stamp()
+        except Exception:  # noqa: BLE001 - the load that follows says why
+            return None
+
+    def _changed(self, keys: Sequence[str], stamp: Hashable) -> list[str]:
+        """Of which *keys* there may be something new, if the store is as *stamp* says: one round trip, or none."""
+        changed: set[str] = set()
+        if stamp != self._seen:
+            changed.update(self._store.changed({key: self._known(key) for key in keys}))
+            self._seen = stamp
+        if monotonic() >= self._next_judged:
+            changed.update(key for key in keys if any(one.is_stalled for one in list(self._watchers.get(key, ()))))
+            self._next_judged = monotonic() + RESYNC_EVERY
+        return list(changed)
+
+    def _known(self, key: str) -> int:
+        """The version that all watchers of *key* have seen."""
+        newest = [watcher.newest for watcher in list(self._watchers.get(key, ()))]
+        return min((state.version if state else 0 for state in newest), default=0)
+
     def _work(self) -> None:
         subscription = self._subscription
         interval = RESYNC_EVERY if subscription else self._interval
         next_load = 0.0
         while True:
             self._wake.wait(next_load - monotonic())
+            asked_at = monotonic()
+            is_due = asked_at >= next_load
+            # Before it is clear who watches: whoever comes later has read the state later.
+            stamp = self._stamp() if is_due else None
             with self._lock:
                 self._forget_who_left()
                 if not self._watchers:
                     self._thread = self._subscription = None
                     break
                 pushed = [self._pushed.popitem()[0] for _ in range(len(self._pushed))]
-                if monotonic() >= next_load:
-                    keys, next_load = list(self._watchers), monotonic() + interval
-                else:
-                    keys = [key for key in pushed if key in self._watchers]
-            asked_at = monotonic()
+                keys = list(self._watchers) if is_due else [key for key in pushed if key in self._watchers]
             try:
-                states = self._load(keys) if keys else []
+                if stamp is not None:
+                    keys = self._changed(keys, stamp)
+                states = self._listed(keys) if keys else []
             except Exception as error:  # noqa: BLE001 - it is said by whom it is told to
                 self._outage.begins("watch", error, asked_at)
                 next_load = monotonic() + max(interval, RESYNC_EVERY)
-                states = [None] * len(keys)
+                states, self._seen = [None] * len(keys), None
             else:
-                if keys:
+                if keys or stamp is not None:
                     self._outage.ends("watch")
+                if is_due:
+                    took = monotonic() - asked_at
+                    next_load = monotonic() + max(interval, min(IDLE * took, RESYNC_EVERY))
             for key, state in zip(keys, states, strict=True):
                 for watcher in list(self._watchers.get(key, ())):
                     if state is None:

@@ -29,6 +29,7 @@ class Started:
         if columns:
             fcntl.ioctl(there, termios.TIOCSWINSZ, struct.pack("HHHH", 24, columns, 0, 0))
         self._out = here
+        inherited = signal.signal(signal.SIGHUP, signal.SIG_DFL)  # under nohup the tests, and it, would ignore it
         self.process = subprocess.Popen(
             [*PROGRAM, *args],
             stdin=subprocess.DEVNULL,
@@ -37,6 +38,7 @@ class Started:
             env=environment,
             start_new_session=True,  # a group of its own, as a shell gives each command
         )
+        signal.signal(signal.SIGHUP, inherited)
         os.close(there)
         self.text = ""
 

@@ -254,3 +254,44 @@ def soak(url: str, seconds: float, per_second: int, ttl: float) -> None:
     with suppress(BrokenPipeError):
         say("{}")
     sys.exit(0)
+
+
+def run_in_a_storm(url: str, per_second: int) -> None:
+    """Run so many short jobs a second, each in a thread of its own; say how long they took, and what failed."""
+    job, reports, number = job_at(url), Reports(), 0
+    times: list[tuple[float, float]] = []
+    is_over = threading.Event()
+
+    def work(number: int) -> None:
+        began = time.perf_counter()
+        try:
+            with job.start(number) as progress:
+                for _ in progress.track(range(20)):
+                    pass
+        except BaseException as error:
+            reports.failed.append(repr(error))
+        times.append((began, time.perf_counter() - began))
+
+    def send() -> None:
+        nonlocal number
+        begins = time.monotonic()
+        while not is_over.wait(max(begins + number / int(per_second) - time.monotonic(), 0.0)):
+            threading.Thread(target=work, args=(number,)).start()
+            number += 1
+
+    sender = threading.Thread(target=send)
+    sender.start()
+    say("running")
+    storms_at = 0.0
+    while (order := hear()) == "count":
+        storms_at = time.perf_counter() - 10
+        say(number - int(per_second))  # those of the last second may be under way
+    assert order == "end"
+    is_over.set()
+    sender.join()
+    eventually(lambda: len(times) == number, 60)
+    calm = sorted(took for began, took in times if began < storms_at)
+    every = sorted(took for _, took in times)
+    slow = sum(took > calm[len(calm) * 99 // 100] + 0.01 for took in every)
+    figures = {"calm p99": calm[len(calm) * 99 // 100], "p99": every[len(every) * 99 // 100], "longest": every[-1]}
+    say(json.dumps({**figures, "jobs": number, "slow": slow, "failed": reports.failed, "logged": reports.logged}))

@@ -167,6 +167,30 @@ def test_an_outage_costs_short_jobs_nothing(
     assert [line.endswith("until it is back") for line in json.loads(child.hear())] == [True, False]
 
 
+@pytest.mark.parametrize("engine", ["redis"], indirect=True)
+def test_a_silent_store_keeps_only_those_waiting_who_asked_first(job: Job, engine: Engine) -> None:
+    """Before anybody knows that it is away, a call that has no answer for a second keeps others from asking."""
+    with job.start("before"):
+        pass
+
+    def work(id: str) -> None:
+        with job.start(id):
+            pass
+
+    engine.freeze()
+    with ThreadPoolExecutor(1) as executor:
+        first = executor.submit(work, "first")
+        eventually(lambda: job.tracker._outage.is_silent)
+        assert not job.tracker._outage.stops_writing
+        began = time.monotonic()
+        work("second")
+        took = time.monotonic() - began
+        engine.thaw()
+        first.result()
+    assert took < 1.0
+    eventually(lambda: all((state := job.get(id)) and state.is_completed for id in ("first", "second")))
+
+
 @pytest.mark.parametrize("engine", ["redis", "postgresql"], indirect=True)
 def test_a_time_limit_ends_an_async_job_whose_store_is_silent(launch: Launch, job: Job, engine: Engine) -> None:
     """Soon after it has struck, and not when the store has answered; the state says so once that is back."""

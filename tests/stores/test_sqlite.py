@@ -9,19 +9,24 @@ import sqlite3
 import stat
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, closing
 from math import inf
 from pathlib import Path
 
 import pytest
+from msgspec import structs
 
-from job_progress import StoreUnavailable
-from job_progress.stores import Query, Record, Store, open_store
-from job_progress.stores.sqlite_file import SQLiteFile
+from job_progress import Job, JobState, StoreUnavailable, Tracker
+from job_progress.run import Run
+from job_progress.stores import Change, Conflict, Query, Record, Store, open_store
+from job_progress.stores.sqlite import SQLiteStore
+from job_progress.stores.sqlite_file import LOCK_TIMEOUT, LOG_LIMIT, SQLiteFile
 from job_progress.testing import frozen_clock
 from tests.processes import bodies
 from tests.processes.child import Launch
 from tests.stores.changes import change, forget, load, put
+from tests.waiting import eventually
 
 
 @pytest.fixture
@@ -30,6 +35,39 @@ def store(sqlite_url: str) -> Iterator[Store]:
     store = open_store(sqlite_url, "test")
     yield store
     store.close()
+
+
+class CountingStore(Store):
+    """What *store* does, and what it was asked for."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self.asked = self.compared = 0
+        self.loaded: list[str] = []
+
+    def load(self, keys: Sequence[str]) -> list[Record | None]:
+        self.loaded.extend(keys)
+        return self._store.load(keys)
+
+    def stamp(self) -> Hashable:
+        self.asked += 1
+        return self._store.stamp()
+
+    def changed(self, known: Mapping[str, int]) -> Sequence[str]:
+        self.compared += 1
+        return self._store.changed(known)
+
+    def swap(self, changes: Sequence[Change]) -> list[Conflict | None]:
+        return self._store.swap(changes)
+
+    def list(self, query: Query) -> list[Record]:
+        return self._store.list(query)
+
+    def close(self) -> None:
+        self._store.close()
+
+    def describe(self) -> str:
+        return self._store.describe()
 
 
 def mode_of(path: Path) -> int:
@@ -115,6 +153,177 @@ def test_expired_records_are_swept_from_the_file(store: Store, sqlite_url: str, 
     with sqlite3.connect(sqlite_file) as connection:
         assert connection.execute("SELECT key FROM states ORDER BY key").fetchall() == [("long",), ("new",)]
     connection.close()
+
+
+def free_pages(file: Path) -> int:
+    """How many pages of a file hold nothing."""
+    with closing(sqlite3.connect(file)) as connection:
+        pages: int = connection.execute("PRAGMA freelist_count").fetchone()[0]
+    return pages
+
+
+def keys_in(file: Path) -> int:
+    """How many records are in a file, expired or not."""
+    with closing(sqlite3.connect(file)) as connection:
+        return len(connection.execute("SELECT key FROM states").fetchall())
+
+
+def test_a_sweep_goes_in_steps(store: Store, sqlite_file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Who writes deletes a bounded number of what has expired each time, in a transaction of its own, until there is
+    nothing left, and the change itself is in the file before.
+    """
+    monkeypatch.setattr("job_progress.stores.sqlite.SWEPT_AT_ONCE", 10)
+    monkeypatch.setattr("job_progress.stores.sqlite.GO_ON_AFTER", 0.0)
+    with frozen_clock() as clock:
+        put(store, *(change(f"{number}", lifetime=10) for number in range(35)))
+        clock.tick(11)
+        monkeypatch.setattr(store, "_next_sweep", 0.0)
+        left = []
+        for number in range(1, 6):
+            put(store, change("new", expected=number - 1, version=number))
+            left.append(keys_in(sqlite_file) - 1)
+    assert left == [25, 15, 5, 0, 0]
+
+
+def test_others_write_while_much_is_swept(store: Store, sqlite_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Pruning lets go of the write lock after each of its steps, so that others write in between."""
+    monkeypatch.setattr("job_progress.stores.sqlite.PRUNED_AT_ONCE", 10)
+    other = open_store(sqlite_url, "test")
+    with frozen_clock() as clock:
+        put(store, *(change(f"{number}", lifetime=10) for number in range(2000)))
+        put(other, change("other"))
+        clock.tick(11)
+        sweeping = threading.Thread(target=store.sweep)
+        sweeping.start()
+        version = 1
+        while sweeping.is_alive():
+            version += 1
+            put(other, change("other", expected=version - 1, version=version))
+            time.sleep(0.001)
+        sweeping.join()
+    assert version > 10
+    other.close()
+
+
+def test_a_sweep_waits_for_nobody(launch: Launch, store: Store, sqlite_file: Path) -> None:
+    """What a process writes is not held up by the sweep after it, should another process write just then."""
+    with frozen_clock() as clock:
+        put(store, change("short", lifetime=10), change("long"))
+        clock.tick(11)
+        holder = launch(bodies.hold_write_lock, sqlite_file)
+        assert holder.hear() == "held"
+        assert isinstance(store, SQLiteStore)
+        store._next_sweep = 0.0
+        began = time.monotonic()
+        store._sweep_a_little()
+        assert time.monotonic() - began < LOCK_TIMEOUT / 2
+        holder.tell()
+        assert holder.hear() == "released"
+        store.sweep()
+    assert keys_in(sqlite_file) == 1
+
+
+@pytest.mark.parametrize("older", [False, True], ids=["a file of this version", "a file of an earlier version"])
+def test_a_file_shrinks_after_a_peak(store: Store, sqlite_file: Path, older: bool) -> None:
+    """Pruning gives the space of what has expired back to the system, of the file and of its log."""
+    if older:
+        with closing(sqlite3.connect(sqlite_file)) as connection:
+            connection.execute("PRAGMA journal_mode = WAL")
+    with frozen_clock() as clock:
+        for first in range(0, 3000, 500):
+            values = range(first, first + 500)
+            put(store, *(change(f"{number}", value=bytes(3000), lifetime=10) for number in values))
+        put(store, change("long"))
+        clock.tick(11)
+        log = Path(f"{sqlite_file}-wal")
+        assert sqlite_file.stat().st_size + log.stat().st_size > 9_000_000
+        store.sweep()
+        assert (free_pages(sqlite_file), log.stat().st_size) == (0, 0)
+        assert sqlite_file.stat().st_size < 200_000
+        assert load(store, "long") == Record(1, b"value")
+
+
+def test_the_log_shrinks_by_itself(store: Store, sqlite_file: Path) -> None:
+    """After a large write it is cut to a few megabytes, once others have gone on."""
+    put(store, *(change(f"{number}", value=bytes(20_000)) for number in range(500)))
+    log = Path(f"{sqlite_file}-wal")
+    assert log.stat().st_size > 2 * LOG_LIMIT
+    put(store, change("next"))
+    assert log.stat().st_size <= LOG_LIMIT
+
+
+def pages_written(store: Store, file: Path, *changes: Change) -> int:
+    """How many pages of the file *changes* write, each on its own."""
+    with closing(sqlite3.connect(file)) as connection:
+        connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
+        [(size,)] = connection.execute("PRAGMA page_size")
+        for one in changes:
+            put(store, one)
+        return (Path(f"{file}-wal").stat().st_size - 32) // int(size + 24)
+
+
+def test_a_report_writes_its_record_only(store: Store, sqlite_file: Path) -> None:
+    """A change that leaves the labels alone writes one page, and not one of each index; the end of its lifetime moves
+    when it is off by a hundredth, so that what goes on being written is never forgotten.
+    """
+    with frozen_clock() as clock:
+        put(store, *(change(f"{number:04}", created=number, lifetime=1000) for number in range(2000)))
+        clock.tick(5)
+        report = change("1000", expected=1, version=2, created=1000, lifetime=1000)
+        assert pages_written(store, sqlite_file, report) == 1
+        another = change("1000", expected=2, version=3, created=1000, lifetime=1000, status="completed")
+        assert pages_written(store, sqlite_file, another) > 3
+        for version in range(4, 40):
+            clock.tick(45)
+            put(store, change("1000", expected=version - 1, version=version, created=1000, lifetime=1000))
+        clock.tick(989)
+        assert load(store, "1000") == Record(39, b"value")
+        clock.tick(12)
+        assert load(store, "1000") is None
+
+
+def test_idle_watches_read_no_records(sqlite_url: str) -> None:
+    """While nobody writes, those who watch ask whether anybody has, and no more; then for the versions of what they
+    watch, and for what has another one; and what another process wrote is seen.
+    """
+    store = CountingStore(open_store(sqlite_url, "test"))
+    tracker = Tracker(store)
+    worker = Tracker(sqlite_url, prefix="test")
+    job = Job("job", tracker=worker)
+    for number in range(100):
+        assert job.lock(f"{number}")
+    with ExitStack() as watches:
+        watchers = [watches.enter_context(tracker.watching("job", f"{number}", bool)) for number in range(100)]
+        for number, watcher in enumerate(watchers):
+            state = tracker.get("job", f"{number}")
+            assert state
+            watcher.offer(state)
+        eventually(lambda: store.asked > 3)
+        store.loaded.clear()
+        asked, compared = store.asked, store.compared
+        eventually(lambda: store.asked > asked + 10)
+        assert (store.loaded, store.compared) == ([], compared)
+        job.cancel("99")
+        eventually(lambda: (newest := watchers[99].newest) and newest.is_cancelled)
+        assert (store.loaded, store.compared) == (["job:99"], compared + 1)
+    tracker.close()
+    worker.close()
+
+
+def test_watchers_are_told_of_a_death_though_nobody_writes(sqlite_url: str) -> None:
+    """A run whose process is dead reads stalled to those who watch, and cancelled if it was asked to."""
+    dead = Tracker(sqlite_url, heartbeat=0.1, stalled_after=0.5)
+    for id in ("stalled", "cancelled"):
+        begun = dead.begin(JobState(job="job", id=id, settings=structs.replace(dead.settings, cancellable=True)))
+        assert isinstance(begun, Run)  # it has no heartbeats before it is entered
+    dead.cancel("job", "cancelled")
+    tracker = Tracker(sqlite_url)
+    watch = tracker.watch("job", "stalled", timeout=30)
+    assert next(watch).is_processing
+    assert tracker.wait("job", "cancelled", timeout=30).is_cancelled
+    assert next(watch).is_stalled
+    for one in (tracker, dead):
+        one.close()
 
 
 # What can be wrong with it. Each is a function that spoils the place of a file, and gives one that mends it.
@@ -397,7 +606,7 @@ def test_killed_writers_leave_a_sound_file(launch: Launch, sqlite_url: str, sqli
 
 def test_a_fork_in_the_middle_of_a_long_wait(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A fork that cannot wait for another thread's use goes on after a while; the child leaves that connection be."""
-    monkeypatch.setattr("job_progress.stores.sqlite_file.LOCK_TIMEOUT", 0.05)
+    monkeypatch.setattr("job_progress.stores.sqlite_file.FORK_TIMEOUT", 0.05)
     file = SQLiteFile(tmp_path / "states.db")
     inherited = file.use(lambda connection: connection)
     with file._lock:
@@ -410,6 +619,28 @@ def test_a_fork_in_the_middle_of_a_long_wait(tmp_path: Path, monkeypatch: pytest
     assert own is not inherited
     assert inherited.execute("SELECT 1").fetchone() == (1,)  # not closed
     file.close()
+
+
+def test_a_fork_does_not_wait_for_another_processs_lock(launch: Launch, store: Store, sqlite_file: Path) -> None:
+    """A thread that waits to write lets a fork pass, again and again, and writes once it can."""
+    put(store, change())
+    holder = launch(bodies.hold_write_lock, sqlite_file)
+    assert holder.hear() == "held"
+    waiting = threading.Thread(target=put, args=(store, change("another")))
+    waiting.start()
+    assert isinstance(store, SQLiteStore)
+    took = []
+    for _ in range(5):
+        began = time.monotonic()
+        store._writer.pause_for_fork()
+        took.append(time.monotonic() - began)
+        assert store._writer._paused
+        store._writer.resume_after_fork()
+    assert waiting.is_alive()
+    assert max(took) < LOCK_TIMEOUT / 2
+    holder.tell()
+    waiting.join()
+    assert load(store, "another") == Record(1, b"value")
 
 
 def test_an_interrupted_write_leaves_no_lock(sqlite_file: Path, store: Store) -> None:

@@ -11,8 +11,9 @@ import pytest
 
 from job_progress import Job, Tracker
 from job_progress.default import set_default_tracker
+from job_progress.web.links import SignedLinks
 from tests.cli.conftest import command
-from tests.web.faces import FACES, Face
+from tests.web.faces import FACES, Face, django_links
 
 __all__ = ["command"]
 
@@ -48,6 +49,12 @@ def tracker(sqlite_url: str) -> Iterator[Tracker]:
 def job(tracker: Tracker) -> Job:
     """A job that can be cancelled."""
     return Job("shop.import", cancellable=True)
+
+
+@pytest.fixture
+def links() -> SignedLinks:
+    """Links without a server, in every environment."""
+    return django_links()
 
 
 @pytest.fixture

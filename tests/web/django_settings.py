@@ -21,5 +21,5 @@ MIDDLEWARE = [
 SESSION_ENGINE = "django.contrib.sessions.backends.signed_cookies"
 TEMPLATES = [{"BACKEND": "django.template.backends.django.DjangoTemplates", "APP_DIRS": True}]
 DATABASES = {"default": {"ENGINE": "django.db.backends.sqlite3", "NAME": ":memory:"}}
-JOB_PROGRESS = {"AUTHORIZE": "tests.web.faces.by_header", "MAX_WATCHERS": 8}
+JOB_PROGRESS = {"AUTHORIZE": "tests.web.faces.by_header", "MAX_WATCHERS": 8, "ORIGINS": ["https://shop.example"]}
 USE_TZ = True

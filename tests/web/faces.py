@@ -25,6 +25,8 @@ from tests.waiting import eventually
 
 SECRET = "a secret that is only for tests"
 MOUNT = "/jobs"
+ORIGIN = "https://shop.example"
+"""Where browsers find the site, behind a proxy."""
 PLACES = 8
 """So many may watch at a time."""
 
@@ -44,12 +46,14 @@ class Face:
         base: The address of the mount.
         links: Makes the links that it takes.
         streams: Does it send events?
+        watchers: How many watch, where that can be asked.
     """
 
     name: str
     base: str
     links: SignedLinks
     streams: bool
+    watchers: Callable[[], int] | None = None
 
 
 @contextmanager
@@ -84,9 +88,9 @@ def serving_wsgi(app: Any, *, threaded: bool = True) -> Iterator[str]:
 def starlette_face() -> Iterator[Face]:
     """An ASGI application, mounted in Starlette."""
     links = Links(SECRET)
-    app = create_app(links | by_header, max_watchers=PLACES)
+    app = create_app(links | by_header, max_watchers=PLACES, origins=[ORIGIN])
     with serving_asgi(Starlette(routes=[Mount(MOUNT, app)])) as base:
-        yield Face("starlette", base + MOUNT, links, streams=True)
+        yield Face("starlette", base + MOUNT, links, streams=True, watchers=lambda: app.site.watchers)
 
 
 @contextmanager
@@ -94,7 +98,7 @@ def flask_face() -> Iterator[Face]:
     """A blueprint, on a server with threads."""
     links = Links(SECRET)
     app = flask.Flask(__name__)
-    app.register_blueprint(create_blueprint(links | by_header, max_watchers=PLACES), url_prefix=MOUNT)
+    app.register_blueprint(create_blueprint(links | by_header, max_watchers=PLACES, origins=[ORIGIN]), url_prefix=MOUNT)
     with serving_wsgi(app) as base:
         yield Face("flask", base + MOUNT, links, streams=True)
 
@@ -111,8 +115,10 @@ def django_links() -> SignedLinks:
 def django_asgi_face() -> Iterator[Face]:
     """A Django project under ASGI."""
     links = django_links()
+    from job_progress.web.django.conf import loop_site
+
     with serving_asgi(get_asgi_application()) as base:
-        yield Face("django-asgi", base + MOUNT, links, streams=True)
+        yield Face("django-asgi", base + MOUNT, links, streams=True, watchers=lambda: loop_site().watchers)
 
 
 @contextmanager

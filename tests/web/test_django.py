@@ -106,6 +106,8 @@ def test_links_follow_the_secret_key() -> None:
         ({"AUTHORIZE": "no.such.thing"}, ["job_progress.E003"]),
         ({"AUTHORIZE": None}, ["job_progress.E003"]),
         ({"MAX_WATCHERS": 0}, ["job_progress.E004"]),
+        ({"ORIGINS": ["https://shop.example"]}, []),
+        ({"ORIGINS": ["shop.example"]}, ["job_progress.E006"]),
     ],
 )
 def test_mistakes_in_the_settings_are_found_by_the_checks(settings: dict[str, Any], ids: list[str]) -> None:

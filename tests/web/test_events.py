@@ -199,6 +199,9 @@ def test_where_nothing_streams_it_is_said(face: Face, admin: httpx.Client, job: 
     path = f"{named(job.name, '7')}/events"
     asked = admin.get(path, headers={"Accept": "application/json"})
     assert (asked.status_code, asked.json()["status"]) == (200, "pending")
+    rather = admin.get(path, headers={"Accept": "text/event-stream, application/json;q=0.5"})
+    assert rather.json()["status"] == "pending"
+    assert admin.get(path, headers={"Accept": "text/event-stream, application/json;q=0"}).status_code == 501
     for stream in (path, "events"):
         assert admin.get(stream).status_code == 501
 

@@ -5,9 +5,7 @@ from __future__ import annotations
 import asyncio
 import re
 import signal
-import subprocess
-import sys
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
@@ -15,15 +13,12 @@ import httpx
 import pytest
 
 from job_progress import Job, JobState, Tracker
-from job_progress.web import Links, allow_all, create_app, view
+from job_progress.web import allow_all, create_app, view
 from job_progress.web.asgi import App
 from job_progress.web.messages import Request
 from tests.cli.command import Command
 from tests.observed_store import ObservedStore
-from tests.servers.process import free_port
-from tests.waiting import eventually
 from tests.web.events import streaming
-from tests.web.faces import SECRET
 
 
 async def events_of(app: App, path: str) -> AsyncIterator[bytes]:
@@ -63,43 +58,6 @@ async def test_many_watchers_are_one_to_the_store(monkeypatch: pytest.MonkeyPatc
     assert len([piece async for piece in slow]) <= 2
     assert len(made) == len(set(made))
     assert app.site.watchers == 0
-    tracker.close()
-
-
-@pytest.fixture
-def server(sqlite_url: str) -> Iterator[tuple[str, subprocess.Popen[bytes]]]:
-    port = free_port()
-    process = subprocess.Popen([sys.executable, "-m", "tests.web.serving", sqlite_url, str(port)])
-    base = f"http://127.0.0.1:{port}/jobs/"
-
-    def answers() -> bool:
-        try:
-            return httpx.get(f"{base}static/job-progress.js").status_code == 200
-        except httpx.TransportError:
-            return False
-
-    eventually(answers, 30)
-    yield base, process
-    process.kill()
-    process.wait()
-
-
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_streams_end_when_the_server_stops(
-    server: tuple[str, subprocess.Popen[bytes]], sqlite_url: str, number: signal.Signals
-) -> None:
-    """Mounted in an application under plain uvicorn: all streams are closed, and it is gone within seconds."""
-    base, process = server
-    tracker = Tracker(sqlite_url)
-    Job("a", tracker=tracker).lock("7")
-    with (
-        httpx.Client(timeout=30) as client,
-        streaming(client, base + Links(SECRET).path("a", "7") + "/events") as events,
-    ):
-        assert next(events).name == "state"
-        process.send_signal(number)
-        assert list(events) == []
-    assert process.wait(15) in (0, -number)
     tracker.close()
 
 

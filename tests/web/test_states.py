@@ -96,7 +96,7 @@ def test_unknown_and_not_allowed_look_the_same(face: Face, client: httpx.Client,
         named("other", "7"),
         face.links.path(job.name, "8"),
         good[:-1],
-        good[:-1] + ("A" if good[-1] != "A" else "B"),
+        good[:-5] + ("A" if good[-5] != "A" else "B") + good[-4:],  # the last letter has bits that mean nothing
         "s/x",
         "s/" + "x" * 5000,
         "states",
@@ -150,6 +150,33 @@ def test_a_page_without_script_gets_html(face: Face, admin: httpx.Client, job: J
     ended = admin.get(path, headers={"Accept": "text/html"}).text
     assert "completed" in ended
     assert "hx-get" not in ended
+
+
+@pytest.mark.parametrize(
+    ("accept", "kind"),
+    [
+        ("text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8", "text/html"),  # of browsers
+        ("application/json", "application/json"),
+        ("*/*", "application/json"),
+        ("text/html;q=0.5, application/json;q=0.9", "application/json"),
+        ("application/json;q=0.5, text/html", "text/html"),
+        ("application/json, text/html", "application/json"),  # the one that is named first, if both are as welcome
+        ("text/html, application/json", "text/html"),
+        ("text/html, */*", "text/html"),
+        ("text/*", "text/html"),
+        ("text/html;q=0, */*", "application/json"),
+        ("application/*;q=0.1, TEXT/HTML ; q=0.2", "text/html"),
+        ("text/html;q=evil, application/json;q=0.9", "text/html"),
+        ("application/json;q=nan, text/html;q=0.9", "application/json"),
+        ("image/png, ;;q=,", "application/json"),
+        ("text/htmlx, application/json;q=0.1", "application/json"),
+    ],
+)
+def test_what_is_most_welcome_is_sent(face: Face, admin: httpx.Client, job: Job, accept: str, kind: str) -> None:
+    """HTML or JSON by the quality that `Accept` gives each, the most specific range first; JSON if nothing is said."""
+    job.lock("7")
+    answer = admin.get(named(job.name, "7"), headers={"Accept": accept})
+    assert answer.headers["content-type"].startswith(kind)
 
 
 def test_an_etag_saves_sending_it_again(face: Face, admin: httpx.Client, job: Job) -> None:

@@ -93,7 +93,7 @@ class Running:
         known = self._known
         running = {(one.job, one.id): one for one in self._tracker.list(status=RUNNING, limit=PAGE)}
         gone = [name for name, state in known.items() if not state.is_finished and name not in running]
-        for name, state in zip(gone, self._tracker.get_many(gone) if gone else (), strict=True):
+        for name, state in zip(gone, self._tracker.get_listed(gone) if gone else (), strict=True):
             if state is None:
                 del known[name]  # forgotten, and nobody can say how it ended
             else:

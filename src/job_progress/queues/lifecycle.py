@@ -78,8 +78,12 @@ def enqueued(
 
 def _is_fresh(state: JobState) -> bool:
     """Does its version tell all of it? Not of one that was locked or cancelled before, or that waits for a retry."""
-    is_first = state.is_pending and state.token is None and state.attempt == 0 and not state.refused
-    return is_first and state.created_at == state.updated_at
+    guessed = {name: getattr(state, name) for name in _GUESSED}
+    return state == JobState(**guessed) and state.created_at == state.updated_at
+
+
+_GUESSED = ("job", "id", "version", "created_at", "updated_at", "owner", "task", "due", "settings")
+"""What a worker knows of a fresh state without reading it; fields that an older one has never heard of are no such."""
 
 
 def revoked(

@@ -7,7 +7,7 @@ bytes mean, and what may replace what, is decided elsewhere.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Hashable, Iterable, Mapping, Sequence
 from typing import Protocol
 
 from msgspec import Struct
@@ -141,6 +141,20 @@ class Store(ABC):
         store cannot push, and who wants to watch must load now and then.
         """
         return None
+
+    def stamp(self) -> Hashable:
+        """What is another one after any change, made by any process; `None`: this store cannot tell.
+
+        For those that cannot push; it costs much less than to load what is watched.
+        """
+        return None
+
+    def changed(self, known: Mapping[str, int]) -> Sequence[str]:
+        """Those keys, maybe with more of them, of which there is another version than the one that is *known*.
+
+        Version 0: none.
+        """
+        return list(known)
 
     def sweep(self) -> None:  # noqa: B027 - most need not
         """Free the space of what has expired, where the engine does not do so by itself."""

@@ -13,7 +13,7 @@ from django.core.cache.backends.filebased import FileBasedCache
 from django.core.cache.backends.locmem import LocMemCache
 from django.core.cache.backends.redis import RedisCache
 from django.core.exceptions import ImproperlyConfigured
-from django.db import router
+from django.db import DEFAULT_DB_ALIAS, connections, router
 
 FEW_ENTRIES = 10_000
 """With fewer `MAX_ENTRIES` a cache throws away states that are in use; Django's default is 300."""
@@ -58,6 +58,14 @@ def usable(alias: str) -> BaseCache:
 def is_private(cache: BaseCache) -> bool:
     """Does no other process see what *cache* holds?"""
     return isinstance(cache, LocMemCache)
+
+
+def is_in_sqlite(cache: BaseCache) -> bool:
+    """Is it a table of an SQLite database, in which all others wait for a transaction that has written?"""
+    if not isinstance(cache, DatabaseCache):
+        return False
+    alias = router.db_for_write(cache.cache_model_class) or DEFAULT_DB_ALIAS
+    return connections[alias].vendor == "sqlite"
 
 
 def locks_in_files(cache: BaseCache) -> bool:

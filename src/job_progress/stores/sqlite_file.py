@@ -19,6 +19,12 @@ T = TypeVar("T")
 SCHEMA = 2
 LOCK_TIMEOUT = 10.0
 """Seconds to wait for other processes' writes, each of which takes about a millisecond."""
+STEP = 0.05
+"""Seconds that one wait inside SQLite takes: between two of them others of this process have their turn."""
+FORK_TIMEOUT = 1.0
+"""Seconds for which a fork waits for a thread that is inside SQLite."""
+LOG_LIMIT = 4 * 1024 * 1024
+"""Bytes of the log (`-wal`) that are kept, once what is in it has reached the file."""
 
 _parked: list[sqlite3.Connection] = []
 """Inherited through a fork: SQLite forbids to use or to close them in any other process."""
@@ -45,7 +51,11 @@ CREATE INDEX IF NOT EXISTS states_expires ON states (expires);
 
 
 class SQLiteFile:
-    """One connection to a file, guarded by a lock. Opened, and the file made, at the first use."""
+    """One connection to a file, guarded by a lock. Opened, and the file made, at the first use.
+
+    Attributes:
+        opened: How many connections there have been.
+    """
 
     def __init__(self, path: Path) -> None:
         self._path = path
@@ -53,27 +63,34 @@ class SQLiteFile:
         self._file: tuple[int, int] | None = None  # which file it is connected to, wherever that is by now
         self._lock = threading.Lock()
         self._paused = False
+        self.opened = 0
         pause_for_forks(self)
 
     def __del__(self) -> None:
         self._disconnect()
 
-    def use(self, action: Callable[[sqlite3.Connection], T]) -> T:
-        """What *action* makes of the connection.
+    def use(self, action: Callable[[sqlite3.Connection], T], *, waits: bool = True) -> T:
+        """What *action*, which leaves all or nothing, makes of the connection. If it *waits*, it may be tried again.
 
         Raises:
             StoreUnavailable: The file cannot be opened, read or written, or was locked for too long.
         """
-        with self._lock:
-            try:
-                return action(self._connect())
-            except (sqlite3.Error, OSError) as error:
-                # A file that was damaged needs a new connection, once it is mended.
-                self._disconnect()
-                raise StoreUnavailable(f"cannot use the SQLite file {self._path}: {error}") from error
-            except BaseException:  # such as Ctrl-C: no transaction may stay open, or nobody else could write
-                self._disconnect()
-                raise
+        deadline = monotonic() + (LOCK_TIMEOUT if waits else 0.0)
+        while True:
+            with self._lock:
+                try:
+                    return action(self._connect())
+                except (sqlite3.Error, OSError) as error:
+                    if not _is_busy(error) or monotonic() >= deadline:
+                        # A file that was damaged needs a new connection, once it is mended.
+                        self._disconnect()
+                        raise StoreUnavailable(f"cannot use the SQLite file {self._path}: {error}") from error
+                    if self._connection is not None and self._connection.in_transaction:
+                        self._disconnect()
+                except BaseException:  # such as Ctrl-C: no transaction may stay open, or nobody else could write
+                    self._disconnect()
+                    raise
+            sleep(0.002)  # without the lock, which a thread that forks may be waiting for
 
     def close(self) -> None:
         """Let go of the connection; the next use opens another."""
@@ -86,7 +103,7 @@ class SQLiteFile:
         SQLite keeps per process which locks it has on a file. A child that inherits such notes has
         none of the locks: it would wait for its own for ever, or write to a log that others have deleted.
         """
-        self._paused = self._lock.acquire(timeout=LOCK_TIMEOUT)
+        self._paused = self._lock.acquire(timeout=FORK_TIMEOUT)
         if self._paused:
             self._disconnect()
 
@@ -110,6 +127,7 @@ class SQLiteFile:
             _create(self._path)
             self._file = _identity_of(self._path)  # before it is opened: what replaces it meanwhile is noticed, too
             self._connection = _open(self._path)
+            self.opened += 1
         return self._connection
 
     def _disconnect(self) -> None:
@@ -147,30 +165,28 @@ def _create(path: Path) -> None:
         os.close(os.open(os.path.realpath(path), os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600))
 
 
+def _is_busy(error: Exception) -> bool:
+    """Is it that another connection holds a lock?"""
+    return isinstance(error, sqlite3.Error) and getattr(error, "sqlite_errorcode", 0) & 0xFF == sqlite3.SQLITE_BUSY
+
+
 def _open(path: Path) -> sqlite3.Connection:
-    deadline = monotonic() + LOCK_TIMEOUT
-    while True:
-        connection = sqlite3.connect(path, timeout=LOCK_TIMEOUT, isolation_level=None, check_same_thread=False)
-        try:
-            # In WAL mode this loses nothing when a process dies, and the last moments only when the power does.
-            connection.execute("PRAGMA synchronous = NORMAL")
-            _prepare(connection, path)
-        except sqlite3.OperationalError as error:
-            connection.close()
-            # Switching to WAL does not wait for others who do the same, as other statements do.
-            if error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_BUSY or monotonic() > deadline:
-                raise
-            sleep(0.01)
-        except BaseException:
-            connection.close()
-            raise
-        else:
-            return connection
+    connection = sqlite3.connect(path, timeout=STEP, isolation_level=None, check_same_thread=False)
+    try:
+        # In WAL mode this loses nothing when a process dies, and the last moments only when the power does.
+        connection.execute("PRAGMA synchronous = NORMAL")
+        connection.execute(f"PRAGMA journal_size_limit = {LOG_LIMIT}")
+        _prepare(connection, path)
+    except BaseException:
+        connection.close()
+        raise
+    return connection
 
 
 def _prepare(connection: sqlite3.Connection, path: Path) -> None:
     if _schema_of(connection) == SCHEMA:
         return
+    connection.execute("PRAGMA auto_vacuum = INCREMENTAL")  # of a new file, which can be made smaller then
     connection.execute("PRAGMA journal_mode = WAL")
     with transaction(connection):
         found = _schema_of(connection)

@@ -4,9 +4,18 @@ from __future__ import annotations
 
 import logging
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 
-_LOGS = ("uvicorn.access", "hypercorn.access", "gunicorn.access", "werkzeug", "django.request", "django.server")
+_LOGS = (
+    "uvicorn.access",
+    "hypercorn.access",
+    "gunicorn.access",
+    "granian.access",
+    "werkzeug",
+    "django.request",
+    "django.server",
+    "django.channels.server",  # runserver of daphne; by itself it logs past logging
+)
 """Where servers and frameworks write the addresses that were asked for."""
 _TOKEN = re.compile(r"((?:^|/)s/)[\w.~:-]{16,}")
 _HIDDEN = r"\1…"
@@ -18,8 +27,24 @@ class _HideTokens(logging.Filter):
         if isinstance(record.args, tuple):
             record.args = tuple(_without_token(arg) for arg in record.args)
         elif isinstance(record.args, Mapping):
-            record.args = {name: _without_token(value) for name, value in record.args.items()}
+            record.args = _Cleaned(record.args)
         return True
+
+
+class _Cleaned(Mapping[str, object]):
+    """What *of* has, without tokens. It is asked each time, as servers' own mappings make up what they do not have."""
+
+    def __init__(self, of: Mapping[str, object]) -> None:
+        self._of = of
+
+    def __getitem__(self, name: str) -> object:
+        return _without_token(self._of[name])
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._of)
+
+    def __len__(self) -> int:
+        return len(self._of)
 
 
 _hide = _HideTokens()

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-import signal
-from contextlib import aclosing
+from collections.abc import Collection
+from contextlib import aclosing, suppress
 from typing import Any
 from urllib.parse import quote
 
+from starlette.requests import ClientDisconnect
 from starlette.requests import Request as StarletteRequest
 from starlette.responses import Response as StarletteResponse
 from starlette.responses import StreamingResponse
@@ -15,13 +16,11 @@ from starlette.types import Receive, Scope, Send
 
 from job_progress.default import default_tracker
 from job_progress.tracker import Tracker
-from job_progress.web.messages import Request, Response
+from job_progress.web import live
+from job_progress.web.messages import Request, Response, Stream
 from job_progress.web.site import Site
 from job_progress.web.view import ShowError
 from job_progress.web.ways import InLoop
-
-LOOK_FOR_SHUTDOWN = 0.25
-"""Seconds between two looks at whether the server wants to stop while streams keep it from it."""
 
 
 class App:
@@ -29,7 +28,6 @@ class App:
 
     def __init__(self, site: Site) -> None:
         self.site = site
-        self._guards: dict[asyncio.AbstractEventLoop, asyncio.Task[None]] = {}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request."""
@@ -58,23 +56,7 @@ class App:
         headers = dict(response.headers)
         if response.stream is None:
             return StarletteResponse(response.body, response.status, headers)
-        self._guard()
         return _Stream(response, headers)
-
-    def _guard(self) -> None:
-        loop = asyncio.get_running_loop()
-        if loop not in self._guards:
-            self._guards[loop] = loop.create_task(self._end_with_server(loop))
-
-    async def _end_with_server(self, loop: asyncio.AbstractEventLoop) -> None:
-        """Close when uvicorn wants to stop: it tells no application so before the streams have ended."""
-        try:
-            while self.site.watchers:
-                await asyncio.sleep(LOOK_FOR_SHUTDOWN)
-                if _server_stops():
-                    self.close()
-        finally:
-            del self._guards[loop]
 
 
 class _Stream(StreamingResponse):
@@ -85,17 +67,28 @@ class _Stream(StreamingResponse):
     async def stream_response(self, send: Send) -> None:
         stream = self._response.stream
         assert stream is not None  # noqa: S101 - for type checkers
+        with suppress(ClientDisconnect):
+            await self._send_all(stream, send)
+
+    async def _send_all(self, stream: Stream, send: Send) -> None:
         async with aclosing(stream):
             await send({"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers})
-            await send({"type": "http.response.body", "body": self._response.body, "more_body": True})
+            await self._send(send, self._response.body)
             async for piece in stream:
-                await send({"type": "http.response.body", "body": piece, "more_body": True})
-        await send({"type": "http.response.body", "body": b"", "more_body": False})
+                await self._send(send, piece)
+        await self._send(send, b"", goes_on=False)
 
+    async def _send(self, send: Send, piece: bytes, *, goes_on: bool = True) -> None:
+        """Send *piece*, if the viewer takes it in time; one that reads no more is as good as gone.
 
-def _server_stops() -> bool:
-    server = getattr(signal.getsignal(signal.SIGTERM), "__self__", None)
-    return bool(getattr(server, "should_exit", False))
+        Raises:
+            ClientDisconnect: It does not.
+        """
+        try:
+            async with asyncio.timeout(live.SENT_WITHIN):
+                await send({"type": "http.response.body", "body": piece, "more_body": goes_on})
+        except TimeoutError:
+            raise ClientDisconnect from None
 
 
 def _request_of(request: StarletteRequest) -> Request:
@@ -110,6 +103,7 @@ def _request_of(request: StarletteRequest) -> Request:
         mount=quote(root.rstrip("/")),
         query=scope["query_string"].decode("latin-1"),
         headers=request.headers,
+        address=request.client.host if request.client else "",
         native=request,
     )
 
@@ -120,6 +114,7 @@ def create_app(
     tracker: Tracker | None = None,
     max_watchers: int = 10_000,
     show_error: ShowError | None = None,
+    origins: Collection[str] = (),
 ) -> App:
     """The live view as an ASGI application: run it by itself, or mount it in Starlette or FastAPI.
 
@@ -132,8 +127,11 @@ def create_app(
         show_error: A function of a state that makes the text which everybody here is shown of its error. By default
             those who may `"list"` see all of it; others what `fail("…")` or a `JobFailed` says, and of other
             exceptions the type only.
+        origins: Where browsers find this site, such as `"https://shop.example"`, if a proxy asks for another host than
+            they do. Only pages of this site may cancel by a cookie. Links need no cookie: they cancel from everywhere.
 
     Raises:
         TypeError: *authorize* is missing, or no rule; or *show_error* is no function.
+        ValueError: One of *origins* is none.
     """
-    return App(Site(authorize, lambda: tracker or default_tracker(), InLoop(), max_watchers, show_error))
+    return App(Site(authorize, lambda: tracker or default_tracker(), InLoop(), max_watchers, show_error, origins))

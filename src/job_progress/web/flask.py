@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import Any
 from urllib.parse import quote
 
@@ -23,6 +24,7 @@ def create_blueprint(
     tracker: Tracker | None = None,
     max_watchers: int = MAX_WATCHERS,
     show_error: ShowError | None = None,
+    origins: Collection[str] = (),
     name: str = "job_progress",
 ) -> Blueprint:
     """The live view as a blueprint, to be registered with a `url_prefix`.
@@ -34,14 +36,16 @@ def create_blueprint(
         tracker: Whose states to serve; by default the default tracker, whichever that is by then.
         max_watchers: So many streams and held-back answers at a time; each takes a thread of the server.
         show_error: Makes the text that is shown of a state's error; as for `create_app`.
+        origins: Where browsers find this site, if a proxy asks for another host; as for `create_app`.
         name: The blueprint's, as in `url_for("job_progress.live_view", path=links.path(…))`.
 
     Raises:
         TypeError: *authorize* is missing, or no rule; or *show_error* is no function.
+        ValueError: One of *origins* is none.
     """
     rule_and_tracker = authorize, lambda: tracker or default_tracker()
     sites = {
-        threaded: Site(*rule_and_tracker, InThread(streams=threaded, waits=threaded), max_watchers, show_error)
+        threaded: Site(*rule_and_tracker, InThread(streams=threaded, waits=threaded), max_watchers, show_error, origins)
         for threaded in (True, False)
     }
     blueprint = Blueprint(name, __name__)
@@ -50,7 +54,7 @@ def create_blueprint(
         environ = request.environ
         site = sites[bool(environ.get("wsgi.multithread"))]
         response = run(site.answer(_request_of(path)))
-        return FlaskResponse(body_of(response), response.status, dict(response.headers))
+        return FlaskResponse(body_of(response, environ), response.status, dict(response.headers))
 
     methods = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"]
     rules: dict[str, Any] = {"methods": methods, "provide_automatic_options": False, "merge_slashes": False}
@@ -69,5 +73,6 @@ def _request_of(path: str) -> Request:
         mount=quote(whole.removesuffix(path).rstrip("/")),
         query=environ.get("QUERY_STRING", ""),
         headers={name.lower(): value for name, value in request.headers.items()},
+        address=request.remote_addr or "",
         native=request,
     )

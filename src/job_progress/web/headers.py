@@ -2,10 +2,17 @@
 
 from __future__ import annotations
 
+import re
+
 from job_progress.web.messages import Request
+from job_progress.web.origins import Origins
 
 MAX_BODY = 65_536
 """No body is read at all; who announces a larger one is sent away."""
+
+MAX_RANGES = 50
+"""So many ranges of `Accept` are looked at."""
+_QUALITY = re.compile(r"q\s*=\s*(0(?:\.\d{0,3})?|1(?:\.0{0,3})?)", re.ASCII)
 
 
 def announced(request: Request) -> int:
@@ -21,24 +28,45 @@ def has(request: Request, tag: str) -> bool:
 
 
 def wants_html(request: Request) -> bool:
-    """Would HTML be rather had than JSON?"""
-    accept = request.headers.get("accept", "")
-    html, json = accept.find("text/html"), accept.find("application/json")
-    return html >= 0 and (json < 0 or html < json)
+    """Is HTML more welcome than JSON? Where both are as welcome, the one that is named, and named first."""
+    accepted = _accepted(request)
+    html, json = (_quality(accepted, kind) for kind in ("text/html", "application/json"))
+    if html != json or not html:
+        return html > json
+    return next((kind == "text/html" for kind in accepted if kind in ("text/html", "application/json")), False)
 
 
 def wants_events(request: Request) -> bool:
     """Must it be a stream? `EventSource` can take nothing else; the component takes JSON as well."""
-    return "application/json" not in request.headers.get("accept", "")
+    return not _accepted(request).get("application/json")
 
 
-def is_foreign(request: Request) -> bool:
-    """Does the request come from a page of another origin? Browsers say so, and what is no browser carries no cookies.
+def _accepted(request: Request) -> dict[str, float]:
+    """How welcome each range of kinds is, from 0 to 1, in their order. What is said wrong counts as not said."""
+    accepted: dict[str, float] = {}
+    for one in request.headers.get("accept", "").lower().split(",")[:MAX_RANGES]:
+        kind, *parameters = (part.strip() for part in one.split(";"))
+        qualities = [_QUALITY.fullmatch(parameter) for parameter in parameters]
+        accepted[kind] = next((float(quality[1]) for quality in qualities if quality), 1.0)
+    return accepted
 
-    `Sec-Fetch-Site` comes first: no page can set it, and it is right behind proxies that change the host.
+
+def _quality(accepted: dict[str, float], kind: str) -> float:
+    """How welcome *kind* is: by the most specific range that has it."""
+    ranges = (kind, f"{kind.partition('/')[0]}/*", "*/*")
+    return next((accepted[one] for one in ranges if one in accepted), 0.0)
+
+
+def is_foreign(request: Request, own: Origins) -> bool:
+    """Does the request come from a page of another site? Browsers say so, and what is no browser carries no cookies.
+
+    A page of *own* is of this site. Else `Sec-Fetch-Site` decides, if it is there: no page can set it, and it is right
+    behind proxies that change the host.
     """
+    origin = request.headers.get("origin")
+    if origin is not None and own.has(origin):
+        return False
     fetched_from = request.headers.get("sec-fetch-site")
     if fetched_from is not None:
         return fetched_from != "same-origin"
-    origin = request.headers.get("origin")
     return origin is not None and origin.partition("://")[2].lower() != request.headers.get("host", "").lower()

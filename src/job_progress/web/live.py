@@ -3,18 +3,27 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from functools import partial
+from ipaddress import ip_address, ip_network
+from time import monotonic
 
 from job_progress.reentrant import LateLock
 from job_progress.state import JobState
 from job_progress.tracker import Tracker
 from job_progress.watch import Watcher
+from job_progress.web.shutdown import ShutdownGuard
 from job_progress.web.view import Errors, state_event
 from job_progress.web.ways import Bell, Way
 
+SENT_WITHIN = 30.0
+"""Seconds in which a viewer must have taken what is sent, or the stream ends, and the place is another's."""
+
 _Key = tuple[object, Tracker, str, str]
+Share = tuple[str, str, str | None]
+"""Whose share of the places: the viewers of a state by links, or those of them at one address."""
+NOBODYS: Mapping[Share, int] = {}
 
 
 class Full(Exception):
@@ -61,45 +70,105 @@ class Topic:
         self._subscription.close()
 
 
+class Place:
+    """The place of one watcher, which *bell* wakes."""
+
+    def __init__(self, bell: Bell, shares: Collection[Share]) -> None:
+        self.bell = bell
+        self.shares = shares
+        self._is_lost = False
+        self._sent_at: float | None = None
+
+    def sends(self, piece: bytes) -> bytes:
+        """*piece*, which is sent now."""
+        self._sent_at = monotonic()
+        return piece
+
+    def is_kept(self) -> bool:
+        """Is it still the watcher's, who has taken what was sent?"""
+        self._sent_at = None
+        return not self._is_lost
+
+    def is_stuck_at(self, now: float) -> bool:
+        """Has the watcher not taken, for too long, what was sent?"""
+        sent_at = self._sent_at
+        return sent_at is not None and now - sent_at > SENT_WITHIN
+
+    def lose(self) -> None:
+        """It is another's."""
+        self._is_lost = True
+
+
 class Live:
     """All that is watched through one web application, by *limit* watchers at most."""
 
     def __init__(self, way: Way, limit: int, errors: Errors) -> None:
         self.closing = False
-        self.watchers = 0
         self._way = way
         self._limit = limit
         self._errors = errors
         self._lock = LateLock()
-        self._bells: Counter[Bell] = Counter()
+        self._places: set[Place] = set()
+        self._shares: Counter[Share] = Counter()
         self._topics: dict[_Key, Topic] = {}
+        self._guard = ShutdownGuard(lambda: self.watchers > 0, self.close)
+
+    @property
+    def watchers(self) -> int:
+        """How many places are taken."""
+        return len(self._places)
+
+    def shares_of(self, job: str, id: str, address: str) -> Mapping[Share, int]:
+        """How many places those at most may have who watch a state by links, in all and at *address*."""
+        return {
+            (job, id, None): max(self._limit // 2, 1),
+            (job, id, _network_of(address)): max(self._limit // 4, 1),
+        }
 
     @contextmanager
-    def place(self, bell: Bell) -> Iterator[None]:
-        """A place for a watcher that *bell* wakes, also when all is to end.
+    def place(self, bell: Bell, shares: Mapping[Share, int] = NOBODYS) -> Iterator[Place]:
+        """A place for a watcher that *bell* wakes, also when all is to end; it counts in these *shares*.
 
         Raises:
             Full: There is none left.
         """
+        place = Place(bell, shares.keys())
         with self._lock:
-            if self.watchers >= self._limit:
-                raise Full
-            self.watchers += 1
-            self._bells[bell] += 1
+            if not self._has_room(shares):
+                self._take_from_the_stuck()
+                if not self._has_room(shares):
+                    raise Full
+            self._places.add(place)
+            self._shares.update(place.shares)
         try:
-            yield
+            self._guard.look()
+            yield place
         finally:
-            self._lock.do(partial(self._leave, bell))
+            self._lock.do(partial(self._leave, place))
 
-    def _leave(self, bell: Bell) -> None:
-        self.watchers -= 1
-        self._bells[bell] -= 1
-        if not self._bells[bell]:
-            del self._bells[bell]
+    def _has_room(self, shares: Mapping[Share, int]) -> bool:
+        return self.watchers < self._limit and all(self._shares[share] < most for share, most in shares.items())
+
+    def _take_from_the_stuck(self) -> None:
+        now = monotonic()
+        for place in [place for place in self._places if place.is_stuck_at(now)]:
+            place.lose()
+            self._leave(place)
+
+    def _leave(self, place: Place) -> None:
+        if place not in self._places:
+            return  # it was taken before
+        self._places.remove(place)
+        self._shares.subtract(place.shares)
+        for share in place.shares:
+            if not self._shares[share]:
+                del self._shares[share]
 
     @contextmanager
-    def watching(self, tracker: Tracker, state: JobState) -> Iterator[Topic]:
-        """The topic of *state*, which has just been read. No I/O.
+    def watching(
+        self, tracker: Tracker, state: JobState, shares: Mapping[Share, int] = NOBODYS
+    ) -> Iterator[tuple[Topic, Place]]:
+        """The topic of *state*, which has just been read, and a place that counts in these *shares*. No I/O.
 
         Raises:
             Full: There are too many watchers.
@@ -111,9 +180,9 @@ class Live:
                 topic = self._topics[key] = Topic(tracker, state, self._way.bell(), self._errors)
             topic.watchers += 1
         try:
-            with self.place(topic.bell):
+            with self.place(topic.bell, shares) as place:
                 topic.offer(state)
-                yield topic
+                yield topic, place
         finally:
             self._lock.do(partial(self._unwatch, key, topic))
 
@@ -127,6 +196,15 @@ class Live:
         """Have every watcher end."""
         self.closing = True
         with self._lock:
-            bells = list(self._bells)
+            bells = {place.bell for place in self._places}
         for bell in bells:
             bell.ring()
+
+
+def _network_of(address: str) -> str:
+    """What one client has: an address of IPv4, and of IPv6 all those that a network of the usual size has."""
+    try:
+        ip = ip_address(address)
+    except ValueError:
+        return address
+    return address if ip.version == 4 else str(ip_network((ip, 64), strict=False))

@@ -113,7 +113,7 @@ class LiveList:
         found = {(state.job, state.id): state for state in (*running, *tracker.list(limit=NEWEST))}
         ended = [name for name, (state, _) in seen.items() if not state.is_finished and name not in found]
         if ended:
-            last = tracker.get_many(ended)
+            last = tracker.get_listed(ended)
             found |= {name: state for name, state in zip(ended, last, strict=True) if state is not None}
         return {name: (state, state.is_stalled) for name, state in found.items()}
 

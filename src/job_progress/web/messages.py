@@ -40,6 +40,7 @@ class Request:
         mount: The path of the mount as the browser sees it, encoded, without a slash at the end.
         query: As it was sent, without the question mark.
         headers: By their names in lower case.
+        address: The client's, as far as the server knows.
         native: The framework's own request, for rules.
     """
 
@@ -49,6 +50,7 @@ class Request:
     mount: str = ""
     query: str = ""
     headers: Mapping[str, str] = field(default_factory=dict)
+    address: str = ""
     native: Any = None
 
 

@@ -5,10 +5,11 @@ from __future__ import annotations
 import logging
 from abc import ABC, abstractmethod
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Literal, cast
 
 from job_progress.state import JobState
+from job_progress.web.binding import Binding
 from job_progress.web.ways import Way
 
 logger = logging.getLogger("job_progress")
@@ -25,6 +26,13 @@ class Link:
     job: str
     id: str
     actions: frozenset[str]
+    binding: Binding | None = field(default=None, compare=False)
+    """Which lives of the id it is for; `None`: all."""
+
+    def is_for(self, state: JobState) -> bool:
+        """Is it for this very state, in this very life?"""
+        is_its_id = (state.job, state.id) == (self.job, self.id)
+        return is_its_id and (self.binding is None or self.binding.includes(state))
 
 
 @dataclass(frozen=True)
@@ -55,6 +63,13 @@ class Rule(ABC):
         """The link that *token* is, if it is one of this rule's, unaltered and not expired."""
         return None
 
+    def allows_by_link(self, question: Question) -> bool:
+        """Does the link that was followed allow it, whoever follows it?
+
+        Such a request needs no cookie, and so may come from a page of any site.
+        """
+        return False
+
     def __or__(self, other: Rule | Decide) -> Rule:
         return AnyOf(self, as_rule(other))
 
@@ -79,6 +94,10 @@ class AnyOf(Rule):
         """The link, if *token* is one of any of them."""
         links = (rule.opened(token) for rule in self._rules)
         return next((link for link in links if link is not None), None)
+
+    def allows_by_link(self, question: Question) -> bool:
+        """Do the links of any of them allow it?"""
+        return any(rule.allows_by_link(question) for rule in self._rules)
 
 
 class Decided(Rule):

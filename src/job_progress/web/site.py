@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Mapping
 from random import uniform
 from time import monotonic
 
@@ -13,7 +13,7 @@ from job_progress.tracker import Tracker
 from job_progress.web.files import served_files
 from job_progress.web.headers import MAX_BODY, announced, has, is_foreign, wants_events, wants_html
 from job_progress.web.listing import page_of
-from job_progress.web.live import Full, Live
+from job_progress.web.live import NOBODYS, Full, Live, Share
 from job_progress.web.live_list import LiveList
 from job_progress.web.messages import (
     HTML,
@@ -28,6 +28,7 @@ from job_progress.web.messages import (
     json_answer,
     refusal,
 )
+from job_progress.web.origins import Origins
 from job_progress.web.routes import (
     BadQuery,
     ByLink,
@@ -69,10 +70,11 @@ class Site:
         way: How to wait, and to call what blocks.
         max_watchers: So many streams and held-back answers at a time.
         show_error: Makes the text that is shown of a state's error; see `create_app`.
+        origins: Where browsers find this site; see `create_app`.
 
     Raises:
-        TypeError: *authorize* is no rule, or *show_error* no function.
-        ValueError: *max_watchers* is below 1.
+        TypeError: *authorize* is no rule, *show_error* no function, or *origins* are no strings.
+        ValueError: *max_watchers* is below 1, or one of *origins* is none.
     """
 
     def __init__(
@@ -82,10 +84,12 @@ class Site:
         way: Way,
         max_watchers: int,
         show_error: ShowError | None = None,
+        origins: Collection[str] = (),
     ) -> None:
         if max_watchers < 1:
             raise ValueError(f"max_watchers must be at least 1, not {max_watchers}")
         self._rule = as_rule(authorize)
+        self._origins = Origins(origins)
         self._tracker = tracker
         self._way = way
         self._errors = Errors(show_error)
@@ -160,26 +164,28 @@ class Site:
         return await self._streamed(request, self._list_events())
 
     async def _state(self, request: Request, target: ByLink | ByName) -> Response:
-        if target.verb == "cancel" and is_foreign(request):
-            return refusal(403, "a job can be cancelled only from pages of this site")
         link = self._rule.opened(target.token) if isinstance(target, ByLink) else None
+        by_link_only = target.verb == "cancel" and is_foreign(request, self._origins)
+        if by_link_only and (link is None or "cancel" not in link.actions):
+            return refusal(403, "a job can be cancelled only from pages of this site, or by a link that says so")
         if isinstance(target, ByLink):
             if link is None:
                 return NOT_FOUND
             job, id = link.job, link.id
         else:
             job, id = target.job, target.id
+        shares = self._live.shares_of(job, id, request.address) if link else NOBODYS
         query = query_of(request.query)
         asked: Action = "cancel" if target.verb == "cancel" else "view"
         # Read first, then ask: for what is unknown as much is done as for what is not allowed.
         state = await self._way.call(self._tracker().get, job, id)
-        allowed = await self._allows(request, asked, state, link)
+        allowed = await self._allows(request, asked, state, link, by_link_only=by_link_only)
         if state is None or not allowed:
             return NOT_FOUND
         if asked == "cancel":
             return await self._cancelled(request, target, state)
         if target.verb == "":
-            state = await self._newer(request, query, state, link)
+            state = await self._newer(request, query, state, link, shares)
             if state is None:
                 return NOT_FOUND
         actions = ["view"]
@@ -192,15 +198,18 @@ class Site:
             if state.is_finished and last_seen == str(state.version):
                 return Response(204, SAFE)  # which keeps browsers from coming back
             sees_all = await self._sees_all(request)
-            return await self._streamed(request, self._state_events(state, actions, last_seen, sees_all=sees_all))
+            events = self._state_events(state, actions, last_seen, shares, sees_all=sees_all)
+            return await self._streamed(request, events)
         return await self._shown(request, target, state, actions, 200)
 
-    async def _newer(self, request: Request, query: Query, state: JobState, link: Link | None) -> JobState | None:
+    async def _newer(
+        self, request: Request, query: Query, state: JobState, link: Link | None, shares: Mapping[Share, int]
+    ) -> JobState | None:
         """*state*, or a newer one if that is asked for and comes in time; `None` if this viewer may not see it."""
         until = monotonic() + query.wait
         if state.version > query.after_version or state.is_finished or not query.wait or not self._way.waits:
             return state
-        with self._live.watching(self._tracker(), state) as topic:
+        with self._live.watching(self._tracker(), state, shares) as (topic, _):
             while True:
                 heard = topic.bell.rings
                 newest = topic.newest
@@ -212,12 +221,14 @@ class Site:
             return newest
         return None
 
-    async def _state_events(self, state: JobState, actions: list[str], last_seen: str, *, sees_all: bool) -> Stream:
+    async def _state_events(
+        self, state: JobState, actions: list[str], last_seen: str, shares: Mapping[Share, int], *, sees_all: bool
+    ) -> Stream:
         ends = monotonic() + uniform(LIFE / 2, LIFE)
-        with self._live.watching(self._tracker(), state) as topic:
-            yield _RETRY
+        with self._live.watching(self._tracker(), state, shares) as (topic, place):
+            yield place.sends(_RETRY)
             told: JobState | None = None
-            while not self._live.closing and monotonic() < ends:
+            while place.is_kept() and not self._live.closing and monotonic() < ends:
                 heard = topic.bell.rings
                 newest = topic.newest
                 if not _is_same_life(newest, state):
@@ -226,29 +237,29 @@ class Site:
                     known = told is None and last_seen == str(newest.version) and not newest.is_stalled
                     told = newest
                     if not known or newest.is_finished:
-                        yield topic.event(newest, actions, sees_all=sees_all)
+                        yield place.sends(topic.event(newest, actions, sees_all=sees_all))
                     if newest.is_finished:
-                        yield event("end", id=newest.version)
+                        yield place.sends(event("end", id=newest.version))
                         return
                     continue
                 await topic.bell.rung(heard, self._way.keep_alive)
                 if topic.bell.rings == heard:
-                    yield b": \n\n"
+                    yield place.sends(b": \n\n")
 
     async def _list_events(self) -> Stream:
         ends = monotonic() + uniform(LIFE / 2, LIFE)
         bell = self._way.bell()
-        with self._live.place(bell), self._list.viewing(bell) as number:
-            yield _RETRY
-            while not self._live.closing and monotonic() < ends:
+        with self._live.place(bell) as place, self._list.viewing(bell) as number:
+            yield place.sends(_RETRY)
+            while place.is_kept() and not self._live.closing and monotonic() < ends:
                 heard = bell.rings
                 number, events = self._list.after(number)
                 if events:
-                    yield events
+                    yield place.sends(events)
                     continue
                 await bell.rung(heard, self._way.keep_alive)
                 if bell.rings == heard:
-                    yield b": \n\n"
+                    yield place.sends(b": \n\n")
 
     async def _streamed(self, request: Request, stream: Stream) -> Response:
         if not self._way.streams:
@@ -293,8 +304,17 @@ class Site:
         seen = shown(state, error, actions)
         return json_answer(status, {"error": reason, "state": seen} if reason else seen, **headers)
 
-    async def _allows(self, request: Request, action: Action, state: JobState | None, link: Link | None = None) -> bool:
-        return await self._rule.allows(Question(request.native, action, state, link), self._way)
+    async def _allows(
+        self,
+        request: Request,
+        action: Action,
+        state: JobState | None,
+        link: Link | None = None,
+        *,
+        by_link_only: bool = False,
+    ) -> bool:
+        question = Question(request.native, action, state, link)
+        return self._rule.allows_by_link(question) if by_link_only else await self._rule.allows(question, self._way)
 
     async def _sees_all(self, request: Request) -> bool:
         """May this viewer see all of an error? Those may who may list: they see all states."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from job_progress.web import live
 from job_progress.web.messages import Response, Stream
 from job_progress.web.ways import run
 
@@ -18,9 +19,15 @@ def raw_path_of(environ: Mapping[str, Any]) -> str | None:
     return raw.partition("?")[0] if isinstance(raw, str) else None
 
 
-def body_of(response: Response) -> bytes | Iterator[bytes]:
-    """The body: whole, or as it comes."""
-    return response.body if response.stream is None else _Pieces(response.body, response.stream)
+def body_of(response: Response, environ: Mapping[str, Any]) -> bytes | Iterator[bytes]:
+    """The body: whole, or as it comes; then a viewer that takes no more of it in time has gone."""
+    if response.stream is None:
+        return response.body
+    for server in ("werkzeug", "gunicorn"):  # others do not tell
+        connection = environ.get(f"{server}.socket")
+        if connection is not None:
+            connection.settimeout(live.SENT_WITHIN)
+    return _Pieces(response.body, response.stream)
 
 
 class _Pieces(Iterator[bytes]):

@@ -15,6 +15,7 @@ from job_progress.web.django.conf import (
     TRACKER_SETTINGS,
     WEB_SETTINGS,
     job_progress_settings,
+    origins,
     rule,
     show_error,
     tracker_settings,
@@ -53,6 +54,13 @@ def check_settings(app_configs: Sequence[AppConfig] | None, **kwargs: Any) -> li
     except (TypeError, ImportError) as error:
         hint = "It takes a function of the state that gives the text to show; or the dotted path of one."
         found.append(Error(f"JOB_PROGRESS['SHOW_ERROR'] is no function: {error}", hint=hint, id="job_progress.E005"))
+    try:
+        origins()
+    except (TypeError, ValueError) as error:
+        hint = "It takes a list such as ['https://shop.example']; by default CSRF_TRUSTED_ORIGINS."
+        found.append(
+            Error(f"JOB_PROGRESS['ORIGINS'] is no list of origins: {error}", hint=hint, id="job_progress.E006")
+        )
     if "AUTHORIZE" not in given and _AUTHENTICATION not in settings.MIDDLEWARE:
         found.append(
             checks.Warning(

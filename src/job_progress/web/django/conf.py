@@ -13,6 +13,7 @@ from job_progress.default import default_tracker
 from job_progress.tracker import Tracker
 from job_progress.web.django.links import links
 from job_progress.web.django.rules import DjangoLoop, owner_or_staff
+from job_progress.web.origins import Origins
 from job_progress.web.rules import Rule, as_rule
 from job_progress.web.site import Site
 from job_progress.web.view import ShowError
@@ -21,7 +22,7 @@ from job_progress.web.wsgi import MAX_WATCHERS
 
 TRACKER_SETTINGS = frozenset(name.upper() for name in inspect.signature(Tracker).parameters)
 """What `Tracker` takes, in capitals; `KEY` by a dotted path, if need be."""
-WEB_SETTINGS = frozenset({"AUTHORIZE", "MAX_WATCHERS", "SHOW_ERROR"})
+WEB_SETTINGS = frozenset({"AUTHORIZE", "MAX_WATCHERS", "ORIGINS", "SHOW_ERROR"})
 """What is for the live view only; `AUTHORIZE` and `SHOW_ERROR` by a dotted path, if need be."""
 
 
@@ -61,11 +62,22 @@ def show_error() -> ShowError | None:
     return made
 
 
+def origins() -> list[str]:
+    """Where browsers find this site: what `ORIGINS` says, by default what Django trusts as well.
+
+    Raises:
+        TypeError, ValueError: They are none.
+    """
+    given: list[str] = job_progress_settings().get("ORIGINS", settings.CSRF_TRUSTED_ORIGINS)
+    Origins(given)
+    return given
+
+
 @cache
 def loop_site() -> Site:
     """What answers under ASGI."""
     limit = job_progress_settings().get("MAX_WATCHERS", 10_000)
-    return Site(rule(), default_tracker, DjangoLoop(), limit, show_error())
+    return Site(rule(), default_tracker, DjangoLoop(), limit, show_error(), origins())
 
 
 @cache
@@ -73,4 +85,4 @@ def thread_site(*, threaded: bool) -> Site:
     """What answers under WSGI, where streams would take a thread each for good; *threaded*: the server has some."""
     way = InThread(streams=False, waits=threaded)
     limit = job_progress_settings().get("MAX_WATCHERS", MAX_WATCHERS)
-    return Site(rule(), default_tracker, way, limit, show_error())
+    return Site(rule(), default_tracker, way, limit, show_error(), origins())

@@ -29,16 +29,19 @@ class DjangoLinks(SignedLinks):
 links = DjangoLinks()
 
 
-def url_of(state: JobState, *, cancel: bool = True, expires: float | None = DAY) -> str:
+def url_of(state: JobState, *, cancel: bool = True, expires: float | None = DAY, bind: bool = True) -> str:
     """The absolute path of *state* by a signed link: whoever holds it may see that state, and nothing else.
+
+    A later run of the same id is shown only if it belongs to the same owner.
 
     Args:
         state: Which; it need not have begun.
         cancel: May it be cancelled by the link?
         expires: In how many seconds the link opens nothing any more; `None`: never.
+        bind: `False`: it is for whatever run the id ever has, whoever it belongs to.
 
     Raises:
         NoReverseMatch: `job_progress.web.django.urls` are not included.
     """
     actions = ("view", "cancel") if cancel else ("view",)
-    return reverse("job_progress:dashboard") + links.path(state.job, state.id, actions=actions, expires=expires)
+    return reverse("job_progress:dashboard") + links.path(state, actions=actions, expires=expires, bind=bind)

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable
-from contextlib import aclosing
+import asyncio
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import aclosing, contextmanager
+from typing import Any
 from urllib.parse import quote
+from weakref import ReferenceType, ref
 
 from asgiref.sync import sync_to_async
 from django.core.handlers.asgi import ASGIRequest
@@ -13,6 +16,7 @@ from django.http import HttpRequest, HttpResponse, StreamingHttpResponse
 from django.http.response import HttpResponseBase
 from django.views.decorators.csrf import csrf_exempt
 
+from job_progress.web import live
 from job_progress.web.django.conf import loop_site, thread_site
 from job_progress.web.messages import Request, Response
 from job_progress.web.site import Site
@@ -52,6 +56,7 @@ def _request_of(request: HttpRequest, path: str, raw_path: str | None) -> Reques
         mount=quote(request.path.removesuffix(path).rstrip("/")),
         query=request.META.get("QUERY_STRING", ""),
         headers={name.lower(): value for name, value in request.headers.items()},
+        address=request.META.get("REMOTE_ADDR") or "",
         native=request,
     )
 
@@ -68,6 +73,25 @@ def _response_of(response: Response) -> HttpResponseBase:
 async def _pieces(response: Response) -> AsyncIterator[bytes]:
     assert response.stream is not None  # noqa: S101 - for type checkers
     async with aclosing(response.stream) as stream:
-        yield response.body
+        with _sending():
+            yield response.body
         async for piece in stream:
-            yield piece
+            with _sending():
+                yield piece
+
+
+@contextmanager
+def _sending() -> Iterator[None]:
+    """Ends the task that sends something to a viewer who does not take it in time; Django takes it for a disconnect."""
+    # The task's result holds what is sent, which must not hold the task: it would be closed by the collector only.
+    alarm = asyncio.get_running_loop().call_later(live.SENT_WITHIN, _cancel, ref(asyncio.current_task()))
+    try:
+        yield
+    finally:
+        alarm.cancel()
+
+
+def _cancel(task: ReferenceType[asyncio.Task[Any] | None]) -> None:
+    sends = task()
+    if sends is not None:
+        sends.cancel()

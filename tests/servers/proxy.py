@@ -50,6 +50,10 @@ class Proxy:
             self._listener = socket.create_server(("127.0.0.1", self.port))
             threading.Thread(target=self._accept, args=(self._listener,), daemon=True).start()
 
+    def lead_to(self, target: int) -> None:
+        """Pass new connections on to another port; those that there are stay where they are."""
+        self._target = target
+
     def refuse(self) -> None:
         """Break all connections, and take no new ones."""
         listener, self._listener = self._listener, None

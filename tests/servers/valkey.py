@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -90,6 +90,31 @@ def valkey(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ValkeyServer]:
     """A server of the test's own, which it may stop and kill."""
     with ValkeyServer(tmp_path_factory.mktemp("valkey"), durable=True) as server:
         yield server
+
+
+class Sentinel(ServerProcess):
+    """Watches one primary, the service "states", and has its replica take over within a second or two."""
+
+    def __init__(self, folder: Path, primary: ValkeyServer) -> None:
+        self.port = free_port()
+        settings = folder / "sentinel.conf"
+        settings.write_text(
+            f"port {self.port}\nbind 127.0.0.1\ndir {folder}\nsentinel monitor states 127.0.0.1 {primary.port} 1\n"
+            "sentinel down-after-milliseconds states 500\nsentinel failover-timeout states 3000\n"
+        )
+        super().__init__([str(get_binary_path()), str(settings), "--sentinel"], folder / "sentinel.log")
+
+    def ask(self, command: str) -> Any:
+        """What it answers to *command*."""
+        with closing(redis.Redis(port=self.port)) as client:
+            return client.execute_command(command)
+
+    def is_ready(self) -> bool:
+        """Does it answer?"""
+        try:
+            return bool(self.ask("PING"))
+        except redis.RedisError:
+            return False
 
 
 class ValkeyCluster:

@@ -118,6 +118,7 @@ def test_an_unknown_scheme_is_refused(scheme: str) -> None:
     [
         ("redis://localhost", "redis", "redis"),
         ("redis+cluster://localhost", "redis", "redis"),
+        ("redis+sentinel://localhost/states", "redis", "redis"),
         ("postgresql://localhost", "psycopg", "postgres"),
         ("django-cache://default", "django", "django"),
     ],

@@ -210,13 +210,13 @@ def test_everything_goes_away_by_itself(store: Store, client: redis.Redis) -> No
 
 
 def test_an_index_is_kept_for_those_that_live_on(store: Store, client: redis.Redis) -> None:
-    """A state that was last written in another hour lists itself anew, should the index have gone."""
+    """A state that is written again after ten seconds lists itself anew, should the index have been evicted."""
     put(store, change())
     held = client.get("test:state:key")
     assert isinstance(held, bytes)
     version, written, rest = held.split(b",", 2)
     client.flushall()
-    client.set("test:state:key", b",".join((version, b"%d" % (int(written) - 3600_000), rest)))
+    client.set("test:state:key", b",".join((version, b"%d" % (int(written) - 10_000), rest)))
     assert names(store) == []
     put(store, change(expected=1, version=2))
     assert names(store) == ["value"]
@@ -243,6 +243,20 @@ def test_a_listing_finds_the_living_behind_many_dead(store: Store) -> None:
     put(store, *(change(f"live {number}", value=b"%d" % number, created=-number) for number in range(5)))
     time.sleep(0.11)
     assert names(store, limit=3) == ["0", "1", "2"]
+
+
+def test_a_listing_takes_away_the_dead_that_it_meets(store: Store, client: redis.Redis) -> None:
+    """So that the next one does not meet them again; the living stay."""
+    put(store, *(change(f"dead {number}", lifetime=0.05, created=1000 + number) for number in range(300)))
+    put(store, change("live", value=b"live", created=-1))
+    eventually(lambda: not client.exists("test:state:dead 299"))
+    for index, query in (
+        ("test:index:pending", Query(limit=9)),
+        ("test:index:pending:job", Query(job="job", limit=9)),
+    ):
+        assert client.zcard(index) > 100
+        assert [record.value for record in store.list(query)] == [b"live"]
+        assert client.zrange(index, 0, -1) == [b"live"]
 
 
 def test_a_state_that_moved_on_is_not_listed_as_it_was(

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import os
+import threading
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from pathlib import Path
 from zlib import crc32
 
@@ -15,7 +18,7 @@ from job_progress import StoreUnavailable
 from job_progress.stores import Record, Store, open_store
 from job_progress.stores.redis_cluster import SHARDS, RedisClusterStore
 from tests.servers.process import free_port
-from tests.servers.valkey import ValkeyCluster
+from tests.servers.valkey import ValkeyCluster, ValkeyServer
 from tests.stores.changes import change, load, names, put
 from tests.waiting import eventually
 
@@ -238,6 +241,54 @@ def test_a_subscription_moves_with_its_slot(tmp_path: Path) -> None:
         assert eventually(lambda: "key" in told)
         subscription.close()
         store.close()
+
+
+def test_no_state_leaves_the_lists_while_slots_move(tmp_path: Path) -> None:
+    """Under load, whichever keys move first, states or indexes; the moves themselves are not disturbed."""
+    with ValkeyCluster(tmp_path) as cluster, ThreadPoolExecutor(1) as other:
+        store = open_store(cluster.url, "test")
+        assert isinstance(store, RedisClusterStore)
+        mine = [key for key in map(str, range(100_000)) if crc32(key.encode()) % SHARDS == 0]
+        put(store, *(change(key, value=key.encode()) for key in mine[:20]))
+        slot = key_slot(store.channel_of(mine[0]).encode())
+        source = cluster.owner_of(slot)
+        target = next(node for node in cluster.nodes if node is not source)
+        made, moved = set(mine[:20]), threading.Event()
+
+        def work() -> None:
+            for key in mine[20:]:
+                if moved.is_set():
+                    return
+                with suppress(StoreUnavailable):
+                    put(store, change(key, value=key.encode()))
+                    made.add(key)
+                    put(store, change(key, expected=1, version=2, value=key.encode(), status="processing"))
+
+        working = other.submit(work)
+        try:
+            for here, there, indexes_first in ((source, target, False), (target, source, True)):
+                before = len(made)
+                eventually(lambda before=before: len(made) > before, 30)  # type: ignore[misc]
+                move(cluster, slot, here, there, indexes_first=indexes_first)
+        finally:
+            moved.set()
+        working.result(60)
+        held = {record.value.decode() for record in store.load(mine) if record}
+        assert held >= made
+        assert set(names(store, limit=10_000)) == held
+        store.close()
+
+
+def move(cluster: ValkeyCluster, slot: int, source: ValkeyServer, target: ValkeyServer, *, indexes_first: bool) -> None:
+    """Have *target* serve *slot*, one key after the other."""
+    here, there = source.ask("CLUSTER MYID"), target.ask("CLUSTER MYID")
+    target.ask("CLUSTER SETSLOT", slot, "IMPORTING", here)
+    source.ask("CLUSTER SETSLOT", slot, "MIGRATING", there)
+    while keys := source.ask("CLUSTER GETKEYSINSLOT", slot, 10_000):
+        for key in sorted(keys, key=lambda key: (":index:" in str(key)) != indexes_first):
+            source.ask("MIGRATE", "127.0.0.1", target.port, key, 0, 5000)
+    for node in (target, source, *cluster.nodes):
+        node.ask("CLUSTER SETSLOT", slot, "NODE", there)
 
 
 def test_a_node_that_has_left_is_no_place_to_listen(store: Store) -> None:

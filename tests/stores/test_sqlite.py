@@ -105,6 +105,19 @@ def test_a_new_file_is_for_its_user_only(tmp_path: Path, umask: int) -> None:
     store.close()
 
 
+def test_what_a_dangling_link_leads_to_is_for_its_user_only(tmp_path: Path) -> None:
+    """The file that is made where it leads to is closed to others, as if it had been named itself."""
+    (tmp_path / "link.db").symlink_to(tmp_path / "states.db")
+    store = open_store(f"sqlite:///{tmp_path / 'link.db'}", "test")
+    before = os.umask(0o022)
+    try:
+        put(store, change())
+    finally:
+        os.umask(before)
+    assert mode_of(tmp_path / "states.db") == 0o600
+    store.close()
+
+
 def test_what_is_there_keeps_its_permissions(store: Store, sqlite_file: Path) -> None:
     """A folder and a file that somebody has opened to a group stay so, the files at its side follow."""
     sqlite_file.parent.chmod(0o750)

@@ -14,8 +14,8 @@ def open_store(url: str, prefix: str) -> Store:
 
     `memory://` is this process's own. `sqlite:///relative/path`, `sqlite:////absolute/path` and `sqlite://`
     (a file in the user's cache directory) are shared by the processes of one machine. `redis://`, `rediss://`,
-    `valkey://`, `unix://`, `redis+cluster://` and `postgresql://` are servers that many machines share, and
-    `django-cache://alias` is whatever Django's settings call so.
+    `valkey://`, `unix://`, `redis+sentinel://`, `redis+cluster://` and `postgresql://` are servers that many machines
+    share, and `django-cache://alias` is whatever Django's settings call so.
 
     Raises:
         ValueError: The URL is malformed or its scheme is unknown.
@@ -35,11 +35,17 @@ def open_store(url: str, prefix: str) -> Store:
             from job_progress.stores.sqlite import SQLiteStore, path_in
 
             return SQLiteStore(path_in(url), prefix)
-        case "redis" | "rediss" | "valkey" | "valkeys" | "unix" | "redis+cluster" | "rediss+cluster":
+        case "redis" | "rediss" | "valkey" | "valkeys" | "unix":
             from job_progress.stores.redis import RedisStore
 
-            if not scheme.endswith("+cluster"):
-                return RedisStore.from_url(url, prefix)
+            return RedisStore.from_url(url, prefix)
+        case "redis+sentinel" | "rediss+sentinel" | "redis+cluster" | "rediss+cluster":
+            from job_progress.stores import redis as _client_is_there  # noqa: F401 - or it says what to install
+
+            if scheme.endswith("+sentinel"):
+                from job_progress.stores.redis_sentinel import RedisSentinelStore
+
+                return RedisSentinelStore.from_url(url, prefix)
             from job_progress.stores.redis_cluster import RedisClusterStore
 
             return RedisClusterStore.from_url(url, prefix)
@@ -53,5 +59,5 @@ def open_store(url: str, prefix: str) -> Store:
             return DjangoCacheStore.from_url(url, prefix)
     raise ValueError(
         f"unknown store scheme {scheme!r}: there are memory://, sqlite://, redis://, rediss://, unix://, valkey://, "
-        "redis+cluster://, postgresql:// and django-cache://"
+        "redis+sentinel://, redis+cluster://, postgresql:// and django-cache://"
     )

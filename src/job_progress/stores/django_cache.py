@@ -88,6 +88,8 @@ class DjangoCacheStore(Store):
         self._reading = OwnThread(CALL_TIMEOUT, close_old_connections, _let_go)
         self._writing = OwnThread(CALL_TIMEOUT, close_old_connections, _let_go)
         self._next_tidy = 0.0
+        self._renewals = 0
+        self._renewed_in = {self._reading: 0, self._writing: 0}
 
     @classmethod
     def from_url(cls, url: str, prefix: str) -> DjangoCacheStore:
@@ -182,7 +184,24 @@ class DjangoCacheStore(Store):
         return Writer(cache, self._names, self._file_locks if locks_in_files(cache) else self._cache_locks)
 
     def _use(self, thread: OwnThread, call: Callable[[], T]) -> T:
-        return self._guard(lambda: thread.run(call))
+        def made() -> T:
+            if self._renewed_in[thread] != self._renewals:
+                self._renewed_in[thread] = self._renewals
+                self._renew()
+            try:
+                return call()
+            except Exception:
+                # A server may have become a replica, and its connections would stay with it.
+                self._renewals += 1
+                raise
+
+        return self._guard(lambda: thread.run(made))
+
+    def _renew(self) -> None:
+        """Let go of this thread's connections. The next use makes new ones."""
+        _let_go()
+        with suppress(AttributeError):  # it has not been used here yet
+            del caches[self.alias]  # some keep a pool of their own that outlives their being closed
 
     def _guard(self, call: Callable[[], T]) -> T:
         try:

@@ -16,12 +16,12 @@ from job_progress.stores.contract import Change, Conflict, Finding, Query, Recor
 try:
     import psycopg
     from psycopg.conninfo import conninfo_to_dict
-    from psycopg.errors import InsufficientPrivilege, UndefinedTable
+    from psycopg.errors import InsufficientPrivilege, ReadOnlySqlTransaction, UndefinedTable
     from psycopg.rows import tuple_row
 except ImportError as error:
     raise ImportError("states in PostgreSQL need a client: pip install 'job-progress[postgres]'") from error
 
-from job_progress.stores.postgresql_connections import MAX_CONNECTIONS, Connections
+from job_progress.stores.postgresql_connections import MAX_CONNECTIONS, Connections, is_demoted
 from job_progress.stores.postgresql_statements import (
     CREATE,
     DDL,
@@ -62,7 +62,10 @@ class Pool(Protocol):
 
 
 class _Lost(psycopg.OperationalError):
-    """A connection turned out to be dead, or a transaction was chosen to give way: another try may do."""
+    """A connection turned out to be dead, or to lead to a standby, or a transaction was chosen to give way.
+
+    Another try may do.
+    """
 
 
 class PostgreSQLStore(Store):
@@ -83,6 +86,7 @@ class PostgreSQLStore(Store):
         form = telling if push else silent
         self._update, self._insert = form(UPDATE), form(INSERT)
         self._next_sweep = 0.0
+        self._renewals = 0
 
     @classmethod
     def from_url(cls, url: str, prefix: str) -> Self:
@@ -162,7 +166,7 @@ class PostgreSQLStore(Store):
         from job_progress.stores.postgresql_push import PostgreSQLSubscription
 
         connect = self._pool.one_more if isinstance(self._pool, Connections) else self._pool.connection
-        return PostgreSQLSubscription(connect, self._channel, changed)
+        return PostgreSQLSubscription(connect, self._channel, changed, lambda: self._renewals)
 
     def sweep(self) -> None:
         while self._sweep_some() == SWEEP_BATCH:
@@ -216,11 +220,23 @@ class PostgreSQLStore(Store):
         with self._pool.connection() as connection:
             try:
                 cursor = connection.cursor(binary=True, row_factory=tuple_row)
-                return cursor.execute(statement.encode(), {"prefix": self._prefix, **values}, prepare=False).fetchall()
+                rows = cursor.execute(statement.encode(), {"prefix": self._prefix, **values}, prepare=False).fetchall()
+            except ReadOnlySqlTransaction as error:
+                self._leave(connection)
+                raise _Lost(*error.args) from error
             except psycopg.OperationalError as error:
                 if connection.closed or (error.sqlstate or "").startswith("40"):
                     raise _Lost(*error.args) from error
                 raise
+            if is_demoted(connection):
+                self._leave(connection)
+                raise _Lost("the server has become a standby")
+            return rows
+
+    def _leave(self, connection: psycopg.Connection[Any]) -> None:
+        """There is another primary, to which only new connections lead, also for who listens."""
+        connection.close()  # those of ours that are idle go with it
+        self._renewals += 1
 
     def _make_table(self) -> None:
         try:

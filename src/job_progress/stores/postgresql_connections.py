@@ -39,7 +39,13 @@ class Silent(psycopg.OperationalError):
 
 
 class PatientConnection(psycopg.Connection[Any]):
-    """Gives up after a while of silence, and asks the server to do so, too."""
+    """Gives up after a while of silence, and asks the server to do so, too.
+
+    Attributes:
+        was_read_only: Was it so from the beginning, as that to a standby that the URL names is?
+    """
+
+    was_read_only = True  # until it is known
 
     def wait(self, gen: PQGen[T], *args: Any, **options: Any) -> T:
         """As in the base class."""
@@ -51,6 +57,16 @@ class PatientConnection(psycopg.Connection[Any]):
                 with suppress(psycopg.Error):
                     self.cancel_safe(timeout=1.0)
             raise
+
+
+def is_demoted(connection: psycopg.Connection[Any]) -> bool:
+    """Does *connection* lead to a server that takes no changes any more? No I/O: servers from version 14 on say so."""
+    return isinstance(connection, PatientConnection) and not connection.was_read_only and _is_read_only(connection)
+
+
+def _is_read_only(connection: psycopg.Connection[Any]) -> bool:
+    words = ("in_hot_standby", "default_transaction_read_only")
+    return any(connection.info.parameter_status(word) == "on" for word in words)
 
 
 def _while_heard(steps: PQGen[T]) -> PQGen[T]:
@@ -151,7 +167,9 @@ class Connections:
 
     def _connect(self) -> PatientConnection:
         # Prepared statements stay with the server's connection, which behind a proxy is somebody else's next.
-        return PatientConnection.connect(**self._settings, autocommit=True, prepare_threshold=None)
+        connection = PatientConnection.connect(**self._settings, autocommit=True, prepare_threshold=None)
+        connection.was_read_only = _is_read_only(connection)
+        return connection
 
     def _take_back(self, connection: PatientConnection, idle: list[PatientConnection]) -> None:
         sound = connection.info.transaction_status == TransactionStatus.IDLE

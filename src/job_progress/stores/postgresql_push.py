@@ -32,6 +32,7 @@ class PostgreSQLSubscription:
         connect: Gives a connection that is used for nothing else, and is closed in the end.
         channel: Where the changes are told.
         changed: Called with each key that has news, or that is followed from now on.
+        renewals: What it gives changes as soon as the connection must be made anew.
     """
 
     def __init__(
@@ -39,10 +40,12 @@ class PostgreSQLSubscription:
         connect: Callable[[], AbstractContextManager[psycopg.Connection[Any]]],
         channel: str,
         changed: Callable[[str], None],
+        renewals: Callable[[], int],
     ) -> None:
         self._connect = connect
         self._channel = channel
         self._changed = changed
+        self._renewals = renewals
         self._keys: set[str] = set()
         self._listening: psycopg.Connection[Any] | None = None
         self._pause = RETRY_AFTER
@@ -87,6 +90,7 @@ class PostgreSQLSubscription:
                 self._pause = min(2 * self._pause, RETRY_AT_LEAST_EVERY)
 
     def _listen(self, connection: psycopg.Connection[Any]) -> None:
+        made_for = self._renewals()
         connection.execute(SQL("LISTEN {}").format(Identifier(self._channel)))
         connection.commit()
         with self._lock:
@@ -95,7 +99,7 @@ class PostgreSQLSubscription:
         self._pause = RETRY_AFTER
         for key in followed:
             self._tell(key)
-        while not self._closed.is_set():
+        while not self._closed.is_set() and self._renewals() == made_for:
             for told in connection.notifies(timeout=LOOK_EVERY):
                 for key in [told.payload] if told.payload else list(self._keys):
                     self._tell(key)

@@ -9,9 +9,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from itertools import islice, product
 from math import inf
+from time import monotonic
 from typing import Any, Self
 from urllib.parse import quote
 
@@ -26,17 +27,21 @@ from job_progress.stores.redis_server import CLOCK, SWAP, SWEEP, TEXTS, ServerCl
 try:
     import redis
     from redis.backoff import NoBackoff
-    from redis.exceptions import NoScriptError, RedisClusterException, RedisError
+    from redis.exceptions import NoScriptError, ReadOnlyError, RedisClusterException, RedisError, ResponseError
     from redis.retry import Retry
 except ImportError as error:
     raise ImportError("states in Valkey or Redis need a client: pip install 'job-progress[redis]'") from error
 
 BATCH = 100
 """Changes in one call of a script, which takes the server about a millisecond."""
+SWEPT = 500
+"""Members in one call that takes dead ones out of an index."""
 TRUSTED = 1000
 """Milliseconds: a state that seems older, or not made yet, calls for a look at the server's clock."""
 MOST_PLACES = 10_000
 """How far to look at once for states that have not expired."""
+RECONNECT_EVERY = 5.0
+"""Seconds between tries of a reader to find the primary again, once its own server is none any more."""
 DEFAULTS = {
     "max_connections": 10,
     "timeout": 5,  # for a free connection
@@ -50,6 +55,8 @@ Answers = list[Any]
 Place = tuple[int, str]
 Places = list[Place]
 Keys = list[str]
+Dead = dict[tuple[Shard, tuple[str, ...]], set[str]]
+"""Members that seem dead, by the indexes that have them."""
 
 
 class RedisStore(Store):
@@ -73,6 +80,9 @@ class RedisStore(Store):
     def _use(self, shards: list[Shard]) -> None:
         self._shards = shards
         self._clocks = {shard: ServerClock() for shard in shards}
+        self._renewals = 0
+        self._was_primary = False
+        self._next_reconnect = 0.0
 
     @classmethod
     def from_url(cls, url: str, prefix: str) -> Self:
@@ -111,7 +121,7 @@ class RedisStore(Store):
         batches = list(self._batches(wishes))
         commands = [
             SWAP.call(
-                [shard.states + key for key in keys],
+                self._keys_of(shard, [wishes[key] for key in keys]),
                 *(shard.states, shard.indexes, self.publish),
                 msgpack.encode([arguments_of(wishes[key]) for key in keys]),
                 *(wishes[key].value for key in keys),
@@ -119,36 +129,59 @@ class RedisStore(Store):
             for shard, keys in batches
         ]
         conflicts: dict[str, Conflict] = {}
-        for (shard, keys), (now, found) in zip(batches, self._run(commands), strict=True):
+        dead: Dead = {}
+        for (shard, keys), (now, found, suspects) in zip(batches, self._run(commands), strict=True):
             self._clocks[shard].set(int(now))
+            for index, member in suspects:
+                dead.setdefault((shard, (_text(index),)), set()).add(_text(member))
             for number, current in found:
                 held = self._held(shard, keys[number - 1], current)
                 conflicts[keys[number - 1]] = Conflict(held and held[0])
+        self._forget(dead)
         return [conflicts.get(change.key) for change in changes]
+
+    def _keys_of(self, shard: Shard, changes: Sequence[Change]) -> Keys:
+        """What `swap.lua` is told that it may reach: first of all the states."""
+        return [shard.states + change.key for change in changes]
 
     def list(self, query: Query) -> list[Record]:
         # In the order of a life, so that whoever moves on in the meantime is met at least once.
         statuses = [status for status in JobStatus if query.statuses is None or status in query.statuses]
         indexes = [index_of(status, query) for status in statuses]
         found: list[Record] = []
+        dead: Dead = {}
         after, amount = query.after, query.limit
         while indexes and len(found) < query.limit:
             places = self._places(indexes, after, amount)
-            found.extend(
-                held[0]
-                for held in self._load([key for _, key in places])
+            keys = [key for _, key in places]
+            for key, held in zip(keys, self._load(keys), strict=True):
                 # It may have expired or changed since its index was read.
-                if held and any(f"{held[1]}:".startswith(f"{index}:") for index in indexes)
-            )
+                if held is None:
+                    shard = self._shard_of(key)
+                    dead.setdefault((shard, tuple(shard.indexes + index for index in indexes)), set()).add(key)
+                elif any(f"{held[1]}:".startswith(f"{index}:") for index in indexes):
+                    found.append(held[0])
             if len(places) < amount:
                 break
             after, amount = places[-1], min(2 * amount, MOST_PLACES)
+        self._forget(dead)
         return found[: query.limit]
+
+    def _forget(self, dead: Dead) -> None:
+        """Take members out of indexes, if they are dead; who may only read leaves them there."""
+        commands = [
+            _sweeping(shard, indexes, some)
+            for (shard, indexes), members in dead.items()
+            for some in _portions(sorted(members), SWEPT)
+        ]
+        if commands:
+            with suppress(RedisError, RedisClusterException, OSError):
+                self._repeat_unknown(commands, self._answers(commands))
 
     def subscribe(self, changed: Callable[[str], None]) -> Subscription | None:
         from job_progress.stores.redis_push import RedisSubscription
 
-        return RedisSubscription(self._client.pubsub, self.channel_of, changed)
+        return RedisSubscription(self._client.pubsub, self.channel_of, changed, renewals=self._renewed)
 
     def sweep(self) -> None:
         shards = {shard.indexes: shard for shard in self._shards}
@@ -157,8 +190,8 @@ class RedisStore(Store):
             for index in map(_text, self._client.scan_iter(match=pattern, count=1000)):
                 shard = shards[re.sub("(?<=:index:).*", "", index, flags=re.DOTALL)]
                 members = (member for member, _ in self._client.zscan_iter(index, count=500))
-                while some := list(islice(members, 500)):
-                    self._run([SWEEP.call([index], shard.states, *some)])
+                for some in _portions(map(_text, members), SWEPT):
+                    self._run([_sweeping(shard, (index,), some)])
 
     def examine(self) -> Iterable[Finding]:
         for node in self._nodes():
@@ -237,30 +270,67 @@ class RedisStore(Store):
         age = clock.now() - written
         if not 0 <= age < TRUSTED and clock.is_old:
             # Nobody gave a sign of life, or the server's clock has been set: only one of the two may count.
-            [now] = self._run([CLOCK.call([shard.states])])
+            [[now, role]] = self._run([CLOCK.call([shard.states])])
             clock.set(int(now))
+            self._learn(_text(role))
             age = clock.now() - written
         return max(age, 0) / 1000
 
+    def _learn(self, role: str) -> None:
+        """A reader's server has this *role*: one that has lost its own answers with what is old."""
+        if role == "master":
+            self._was_primary = True
+        elif self._was_primary and role and monotonic() >= self._next_reconnect:
+            self._next_reconnect = monotonic() + RECONNECT_EVERY
+            self._reconnect()
+
+    def _reconnect(self) -> None:
+        """Have each later call make a connection of its own, and who listens, too: there is another primary."""
+        self._renewals += 1
+        pool = self._client.connection_pool
+        try:
+            pool.disconnect(inuse_connections=False)
+        except TypeError:  # redis-py before 6: it would close those that others are using
+            pool.reset()
+
+    def _renewed(self) -> object:
+        """Something else, as soon as who listens must connect anew."""
+        return self._renewals
+
     def _run(self, commands: Sequence[Command]) -> Answers:
-        """The answers to *commands*, in one round trip; one more after the server has forgotten a script."""
+        """The answers to *commands*, in one round trip.
+
+        One more after the server has forgotten a script, or has become a replica.
+        """
         with self._client_errors():
             answers = self._answers(commands)
-            unknown = [number for number, answer in enumerate(answers) if isinstance(answer, NoScriptError)]
-            if unknown:
-                again = [("EVAL", TEXTS[commands[number][1]], *commands[number][2:]) for number in unknown]
-                for number, answer in zip(unknown, self._answers(again), strict=True):
+            refused = [number for number, answer in enumerate(answers) if _is_by_a_replica(answer)]
+            if refused:  # nothing was changed
+                self._reconnect()
+                for number, answer in zip(refused, self._answers([commands[one] for one in refused]), strict=True):
                     answers[number] = answer
+            self._repeat_unknown(commands, answers)
+            self._outwait(commands, answers)
             for answer in answers:
                 if isinstance(answer, Exception):
                     raise answer
             return answers
 
+    def _outwait(self, commands: Sequence[Command], answers: Answers) -> None:
+        """Repeat what can be answered in a moment."""
+
+    def _repeat_unknown(self, commands: Sequence[Command], answers: Answers) -> None:
+        unknown = [number for number, answer in enumerate(answers) if isinstance(answer, NoScriptError)]
+        if unknown:
+            again = [("EVAL", TEXTS[commands[number][1]], *commands[number][2:]) for number in unknown]
+            for number, answer in zip(unknown, self._answers(again), strict=True):
+                answers[number] = answer
+
     def _answers(self, commands: Sequence[Command]) -> Answers:
         if len(commands) == 1:  # as most are; a pipeline of one costs more
             try:
                 return [self._client.execute_command(*commands[0])]
-            except NoScriptError as error:
+            except ResponseError as error:
                 return [error]
         with self._client.pipeline(transaction=False) as pipeline:
             for command in commands:
@@ -280,6 +350,24 @@ class RedisStore(Store):
 def without_password(url: str) -> str:
     """*url*, fit to be shown."""
     return re.sub(r"(?<=:)[^:@/]*(?=@)", "...", url)
+
+
+def _sweeping(shard: Shard, indexes: Sequence[str], members: Sequence[str]) -> Command:
+    # Each key is declared: a cluster that moves the slot then refuses, where a state only seems to be missing.
+    return SWEEP.call([*indexes, *(shard.states + member for member in members)], len(indexes), *members)
+
+
+def _portions(members: Iterable[str], size: int) -> Iterator[Keys]:
+    rest = iter(members)
+    while some := list(islice(rest, size)):
+        yield some
+
+
+def _is_by_a_replica(answer: object) -> bool:
+    # Redis before 7 says so somewhere in the error of the script.
+    return isinstance(answer, ReadOnlyError) or (
+        isinstance(answer, ResponseError) and any(word in str(answer) for word in ("READONLY", "MASTERDOWN"))
+    )
 
 
 def _scored(answer: Any) -> list[tuple[float, str]]:

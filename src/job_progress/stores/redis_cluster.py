@@ -7,9 +7,11 @@ indexes that list it begin alike, and so live in one slot, where a script can ch
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
+from itertools import product
+from time import monotonic, sleep
 from typing import Any, Self
 from urllib.parse import quote
 from zlib import crc32
@@ -19,20 +21,31 @@ from redis.backoff import ConstantBackoff
 from redis.client import PubSub
 from redis.cluster import ClusterNode
 from redis.connection import parse_url
-from redis.exceptions import ClusterDownError, RedisError, ResponseError
+from redis.exceptions import (
+    AskError,
+    ClusterDownError,
+    ClusterError,
+    MovedError,
+    RedisError,
+    ResponseError,
+    TryAgainError,
+)
 from redis.retry import Retry
 
 from job_progress.errors import StoreUnavailable
 from job_progress.fork import reset_in_children
-from job_progress.stores.contract import Subscription
-from job_progress.stores.redis import RedisStore, without_password
-from job_progress.stores.redis_layout import Shard
+from job_progress.state import JobStatus
+from job_progress.stores.contract import Change, Query, Subscription
+from job_progress.stores.redis import Answers, Command, Keys, RedisStore, without_password
+from job_progress.stores.redis_layout import Shard, index_of
 from job_progress.stores.redis_push import RedisSubscription, logger
 
 SHARDS = 64
 """Fixed for ever: where a state is depends on it."""
 CLUSTER_DEFAULTS: dict[str, Any] = {"max_connections": 10, "socket_timeout": 2, "socket_connect_timeout": 2}
 """Of the client, unless the URL says otherwise; for each node, some of which are asked in turn when one is away."""
+MOVES_WITHIN = 3.0
+"""Seconds to wait until a slot has moved, in which only what names a single key is answered."""
 LOOK_EVERY = 1.0
 """Seconds between looks whether slots have moved to other nodes."""
 
@@ -117,6 +130,41 @@ class RedisClusterStore(RedisStore):
                 self._connected = None
             raise
 
+    def _keys_of(self, shard: Shard, changes: Sequence[Change]) -> Keys:
+        names: dict[str, None] = {}
+        for change, job in product(changes, (True, False)):
+            # Which status it has had is not known here.
+            statuses = [str(change.status), *JobStatus] if change.expected else [str(change.status)]
+            query = Query(limit=1, job=change.job if job else None)
+            names |= dict.fromkeys(shard.indexes + index_of(status, query) for status in statuses)
+        return [*super()._keys_of(shard, changes), *names]
+
+    def _outwait(self, commands: Sequence[Command], answers: Answers) -> None:
+        until = monotonic() + MOVES_WITHIN
+        while moving := [number for number, answer in enumerate(answers) if _is_moving(answer)]:
+            for number in moving:
+                command = commands[number]
+                if command[0] == "MGET":
+                    single = self._answers([("GET", key) for key in command[1:]])
+                    answers[number] = next((answer for answer in single if isinstance(answer, Exception)), single)
+                else:
+                    [answers[number]] = self._answers([command])
+            self._repeat_unknown(commands, answers)
+            if monotonic() > until:
+                return
+            sleep(0.02)
+
+    def _answers(self, commands: Sequence[Command]) -> Answers:
+        try:
+            return super()._answers(commands)
+        except ClusterError as error:  # it has tried often enough
+            if len(commands) > 1:
+                raise
+            return [error]
+
+    def _reconnect(self) -> None:
+        self._connected = None
+
     def subscribe(self, changed: Callable[[str], None]) -> Subscription | None:
         return ClusterSubscription(self, changed)
 
@@ -155,6 +203,12 @@ class RedisClusterStore(RedisStore):
             raise RedisError(f"node {node} has left the cluster")
         handle: PubSub = client.get_redis_connection(found).pubsub()
         return handle
+
+
+def _is_moving(answer: object) -> bool:
+    return isinstance(answer, (TryAgainError, AskError, MovedError)) or (
+        isinstance(answer, ClusterError) and "TTL" in str(answer)
+    )
 
 
 class ClusterSubscription:

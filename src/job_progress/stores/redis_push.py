@@ -26,6 +26,7 @@ class RedisSubscription:
         connect: Makes the handle of a connection. No I/O.
         channel_of: The channel of a key.
         changed: Called with each key that has news, or that is listened to from now on.
+        renewals: What it gives changes as soon as the connection must be made anew.
         sharded: Are these a cluster's channels, of which each lives where its key does?
     """
 
@@ -35,11 +36,13 @@ class RedisSubscription:
         channel_of: Callable[[str], str],
         changed: Callable[[str], None],
         *,
+        renewals: Callable[[], object] = lambda: None,
         sharded: bool = False,
     ) -> None:
         self._connect = connect
         self._channel_of = channel_of
         self._changed = changed
+        self._renewals = renewals
         self._sharded = sharded
         self._keys: dict[str, str] = {}  # by their channels
         self._other_keys = threading.Event()
@@ -83,7 +86,10 @@ class RedisSubscription:
         )
         subscribed: set[str] = set()
         self._other_keys.set()
+        made_for = self._renewals()
         while not self._closed.is_set():
+            if self._renewals() != made_for:
+                raise RedisError("there is another primary")
             if self._other_keys.is_set():
                 self._other_keys.clear()
                 wanted = set(self._keys)

@@ -1,6 +1,6 @@
 -- Compare-and-swap for a batch of states that live in one slot; each change stands for itself.
 --
--- KEYS  the states' keys
+-- KEYS  the states' keys, and in a cluster those of all indexes that may change
 -- ARGV  what those keys begin with, what the indexes' keys begin with, the command that publishes;
 --       as MessagePack, for each key, the version expected (0: nothing may be there), the new version,
 --       the lifetime in milliseconds (0: forget it) and the label (created,"status","job");
@@ -9,10 +9,14 @@
 -- A state is the JSON [version,written,created,"status","job",value], where written is this server's time
 -- in milliseconds. It is a member, scored by -created, of the index of its status and of that of its status
 -- and job. Returns this server's time and, for each change that was not made, its number and what stands
--- there instead, if anything.
+-- there instead, if anything; then, in a cluster, for each index members that seem dead.
+--
+-- While a cluster moves a slot, keys that were not declared may be on the other node: there they seem to be
+-- missing, or the call fails. What is listed before it is set is never a state that no index has.
 
 local base, indexes, publish, changes = ARGV[1], ARGV[2], ARGV[3], cmsgpack.unpack(ARGV[4])
-local HOUR = 3600000
+local HOUR, RELIST = 3600000, 10000
+local in_cluster, suspects = publish == 'SPUBLISH', {}
 local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
 
@@ -23,10 +27,14 @@ end
 
 -- A state that expires leaves its members behind. As in the server's own expiry, a few are drawn at random
 -- whenever one comes in, and looked at, so that only a small part of an index is ever dead.
-local function sweep(index)
+local function sweep(index, own)
   for _, member in ipairs(redis.call('ZRANDMEMBER', index, 3)) do
-    if redis.call('EXISTS', base .. member) == 0 then
-      redis.call('ZREM', index, member)
+    if member ~= own and redis.pcall('EXISTS', base .. member) == 0 then -- its own is set right after
+      if in_cluster then
+        table.insert(suspects, { index, member })
+      else
+        redis.call('ZREM', index, member)
+      end
     end
   end
 end
@@ -36,17 +44,17 @@ local function list(key, label, lifetime)
   local names, score = indexes_of(label)
   for _, index in ipairs(names) do
     redis.call('ZADD', index, score, member)
-    -- With the last of its states an index goes, too. Those that live on list themselves anew each hour.
+    -- With the last of its states an index goes, too. Those that live on list themselves anew now and then.
     if redis.call('PTTL', index) < lifetime + HOUR then
       redis.call('PEXPIRE', index, string.format('%.0f', lifetime + 2 * HOUR))
     end
-    sweep(index)
+    sweep(index, member)
   end
 end
 
 local function unlist(key, label)
   for _, index in ipairs((indexes_of(label))) do
-    redis.call('ZREM', index, string.sub(key, #base + 1))
+    redis.pcall('ZREM', index, string.sub(key, #base + 1))
   end
 end
 
@@ -59,17 +67,17 @@ local function swap(key, value, expected, version, lifetime, label)
   if tonumber(held) ~= expected then
     return false, current -- which is false, if nothing is there
   end
-  if old and (old ~= label or lifetime == 0) then
-    unlist(key, old)
+  if lifetime ~= 0 and (old ~= label or math.floor(now / RELIST) ~= math.floor(written / RELIST)) then
+    list(key, label, lifetime) -- also what was evicted
   end
   if lifetime == 0 then
     redis.call('DEL', key)
   else
     local state = string.format('[%.0f,%.0f,', version, now) .. label .. ',' .. value .. ']'
     redis.call('SET', key, state, 'PX', string.format('%.0f', lifetime))
-    if old ~= label or math.floor(now / HOUR) ~= math.floor(written / HOUR) then
-      list(key, label, lifetime)
-    end
+  end
+  if old and (old ~= label or lifetime == 0) then
+    unlist(key, old)
   end
   if type(redis.pcall(publish, key, '')) == 'table' then
     redis.call('PUBLISH', key, '') -- a cluster of before version 7 has no sharded channels
@@ -78,10 +86,10 @@ local function swap(key, value, expected, version, lifetime, label)
 end
 
 local conflicts = {}
-for number, key in ipairs(KEYS) do
-  local made, current = swap(key, ARGV[4 + number], unpack(changes[number]))
+for number, change in ipairs(changes) do
+  local made, current = swap(KEYS[number], ARGV[4 + number], unpack(change))
   if not made then
     table.insert(conflicts, { number, current })
   end
 end
-return { string.format('%.0f', now), conflicts }
+return { string.format('%.0f', now), conflicts, suspects }

@@ -1,7 +1,10 @@
--- Takes members whose states have expired out of an index.
--- KEYS: the index. ARGV: what the states' keys begin with, then members.
+-- Takes members whose states have expired out of indexes.
+-- KEYS: the indexes, then the members' states. ARGV: how many indexes there are, then the members.
+local indexes = tonumber(ARGV[1])
 for number = 2, #ARGV do
-  if redis.call('EXISTS', ARGV[1] .. ARGV[number]) == 0 then
-    redis.call('ZREM', KEYS[1], ARGV[number])
+  if redis.call('EXISTS', KEYS[indexes + number - 1]) == 0 then
+    for index = 1, indexes do
+      redis.call('ZREM', KEYS[index], ARGV[number])
+    end
   end
 end

@@ -6,12 +6,13 @@ import os
 import re
 import subprocess
 import sys
+from contextlib import nullcontext
 from pathlib import Path
 
 import pytest
 
 from tests.servers.postgresql import PostgreSQLServer
-from tests.servers.valkey import ValkeyCluster, ValkeyServer
+from tests.servers.valkey import Sentinel, ValkeyCluster, ValkeyServer
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text()
@@ -107,9 +108,11 @@ def test_each_store_works_as_pasted(
     shared_postgresql: PostgreSQLServer,
     environment: dict[str, str],
 ) -> None:
-    """With nothing changed but the ports, which a test cannot have."""
+    """With nothing changed but the ports, which a test cannot have, and the name of a service."""
     nodes = [f"127.0.0.1:{node.port}" for node in shared_cluster.nodes]
+    sentinel = Sentinel(tmp_path, shared_valkey)
     for written, real in {
+        "localhost:26379/service": f"127.0.0.1:{sentinel.port}/states",
         "localhost:6379": f"127.0.0.1:{shared_valkey.port}",
         "localhost:7000": nodes[0],
         "localhost:7001": nodes[1],
@@ -117,13 +120,14 @@ def test_each_store_works_as_pasted(
     }.items():
         url = url.replace(written, real)
     environment |= {"XDG_CACHE_HOME": str(tmp_path)}
-    result = run([sys.executable, "-c", USE_OF_A_STORE, url], tmp_path, environment)
+    with sentinel if "sentinel" in url else nullcontext():
+        result = run([sys.executable, "-c", USE_OF_A_STORE, url], tmp_path, environment)
     assert result.returncode == 0, result.stderr
 
 
 def test_every_store_is_in_the_table() -> None:
     """One line for each."""
-    assert len(STORES) == 7
+    assert len(STORES) == 8
 
 
 def test_the_links_lead_somewhere() -> None:

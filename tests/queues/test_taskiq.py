@@ -221,12 +221,12 @@ def test_what_cannot_be_put_into_a_message_has_failed(app: App) -> None:
 
 
 @pytest.mark.parametrize("kind", ["lock", "die"])
-def test_what_a_process_of_a_pool_cannot_say_has_failed(app: App, kind: str) -> None:
+def test_what_a_process_of_a_pool_cannot_say_has_failed(app: App, kind: str, tmp_path: Path) -> None:
     """A result that cannot be sent, and the death of the process: the state of what completed there has failed too."""
     with app.work("--use-process-pool", "--receiver", "job_progress.queues.taskiq:Receiver"):
-        id = app.send(app.tasks.locked, kind)
+        id = app.send(app.tasks.locked, *([str(tmp_path / "died")] if kind == "die" else []))
         failed = app.becomes(app.tasks.locked, id, lambda state: state.is_failed)
-        app.runner.run(taskiq_error(app, id))  # it was acknowledged, and kills no other process
+        app.runner.run(taskiq_error(app, id))
     assert (failed.error or "").startswith("TypeError: cannot pickle" if kind == "lock" else "BrokenProcessPool: ")
     assert failed.attempt == 1
 
@@ -234,7 +234,7 @@ def test_what_a_process_of_a_pool_cannot_say_has_failed(app: App, kind: str) -> 
 def test_a_function_in_a_process_that_outlives_its_timeout_has_failed(app: App, tmp_path: Path) -> None:
     """As one in a thread."""
     with app.work("--use-process-pool", "--receiver", "job_progress.queues.taskiq:Receiver"):
-        warm = app.send(app.tasks.locked, "lock")
+        warm = app.send(app.tasks.locked)
         app.runner.run(taskiq_error(app, warm))
         id = app.send(app.tasks.block_long, str(tmp_path), timeout=1.0)
         failed = app.ends(app.tasks.block_long, id)

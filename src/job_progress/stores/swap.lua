@@ -52,9 +52,16 @@ local function list(key, label, lifetime)
   end
 end
 
-local function unlist(key, label)
-  for _, index in ipairs((indexes_of(label))) do
-    redis.pcall('ZREM', index, string.sub(key, #base + 1))
+-- Take it out of the indexes of its old label, but for those where its new one, if it has one, has listed it.
+local function unlist(key, old, new)
+  local listed = {}
+  for _, index in ipairs(new and (indexes_of(new)) or {}) do
+    listed[index] = true
+  end
+  for _, index in ipairs((indexes_of(old))) do
+    if not listed[index] then
+      redis.pcall('ZREM', index, string.sub(key, #base + 1))
+    end
   end
 end
 
@@ -77,7 +84,7 @@ local function swap(key, value, expected, version, lifetime, label)
     redis.call('SET', key, state, 'PX', string.format('%.0f', lifetime))
   end
   if old and (old ~= label or lifetime == 0) then
-    unlist(key, old)
+    unlist(key, old, lifetime ~= 0 and label or nil)
   end
   if type(redis.pcall(publish, key, '')) == 'table' then
     redis.call('PUBLISH', key, '') -- a cluster of before version 7 has no sharded channels

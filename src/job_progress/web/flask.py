@@ -58,7 +58,7 @@ def create_blueprint(
     def live_view(path: str = "") -> FlaskResponse:
         environ = request.environ
         places = places_of(environ) if max_watchers is None else max_watchers
-        site = site_of(bool(environ.get("wsgi.multithread")), places)
+        site = site_of(bool(places and environ.get("wsgi.multithread")), max(places, 1))
         response = run(site.answer(_request_of(path)))
         return FlaskResponse(body_of(response, environ), response.status, dict(response.headers))
 

@@ -17,7 +17,12 @@ _FEW_PLACES = 2
 
 
 def places_of(environ: Mapping[str, Any]) -> int:
-    """How many may watch at a time by default: each takes a thread of the server, and half of them are left free."""
+    """How many may watch at a time by default: each takes a thread of the server, and half of them are left free.
+
+    0 where no answer can be held back: there is one thread, or none but that of the request.
+    """
+    if not environ.get("wsgi.multithread"):
+        return 0
     software = str(environ.get("SERVER_SOFTWARE", ""))
     if software.startswith(("Werkzeug", "WSGIServer")):
         return _PLACES
@@ -26,7 +31,7 @@ def places_of(environ: Mapping[str, Any]) -> int:
         return _FEW_PLACES
     has_threads = settings.worker_class_str == "gthread"  # the others that do several things at a time have greenlets
     at_a_time: int = settings.threads if has_threads else settings.worker_connections
-    return max(at_a_time // 2, 1)
+    return at_a_time // 2
 
 
 def raw_path_of(environ: Mapping[str, Any]) -> str | None:

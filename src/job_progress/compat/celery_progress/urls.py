@@ -28,9 +28,9 @@ def _in_loop() -> CeleryProgressSite:
 
 
 @cache
-def _in_thread(*, threaded: bool) -> CeleryProgressSite:
+def _in_thread(*, places: int) -> CeleryProgressSite:
     autodiscover_modules("tasks")
-    way = InThread(streams=False, waits=threaded)
+    way = InThread(streams=False, waits=places > 0)
     return CeleryProgressSite(rule(), default_tracker, way, show_error=show_error())
 
 

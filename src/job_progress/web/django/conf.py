@@ -80,13 +80,12 @@ def loop_site() -> Site:
 
 
 @cache
-def thread_site(*, threaded: bool, places: int) -> Site:
+def thread_site(*, places: int) -> Site:
     """What answers under WSGI, where streams would take a thread each for good.
 
     Args:
-        threaded: Has the server threads?
-        places: How many may be held up, if the settings do not say so.
+        places: How many answers may be held back, if the settings do not say so; 0: none, whatever they say.
     """
-    way = InThread(streams=False, waits=threaded)
-    limit = job_progress_settings().get("MAX_WATCHERS", places)
+    way = InThread(streams=False, waits=places > 0)
+    limit = job_progress_settings().get("MAX_WATCHERS", max(places, 1))
     return Site(rule(), default_tracker, way, limit, show_error(), origins())

@@ -39,7 +39,7 @@ async def answered(
         request: What is asked.
         path: What follows the mount.
         in_loop: The site for ASGI.
-        in_thread: That for WSGI; it is told whether the server is *threaded*, and how many *places* it has.
+        in_thread: That for WSGI; it is told how many *places* the server has.
     """
     if isinstance(request, ASGIRequest):
         raw_path = request.scope.get("raw_path")
@@ -51,7 +51,7 @@ async def answered(
 
 def _answer_in_thread(request: HttpRequest, path: str, in_thread: Callable[..., Site]) -> HttpResponseBase:
     environ = request.environ if isinstance(request, WSGIRequest) else {}
-    site = in_thread(threaded=bool(environ.get("wsgi.multithread")), places=places_of(environ))
+    site = in_thread(places=places_of(environ))
     return _response_of(run(site.answer(_request_of(request, path, raw_path_of(environ)))))
 
 

@@ -295,3 +295,19 @@ def run_in_a_storm(url: str, per_second: int) -> None:
     slow = sum(took > calm[len(calm) * 99 // 100] + 0.01 for took in every)
     figures = {"calm p99": calm[len(calm) * 99 // 100], "p99": every[len(every) * 99 // 100], "longest": every[-1]}
     say(json.dumps({**figures, "jobs": number, "slow": slow, "failed": reports.failed, "logged": reports.logged}))
+
+
+def stay_silent(url: str, runs: int) -> None:
+    """Run so many jobs at once that report nothing; whenever the test asks, say the CPU time and the memory so far."""
+    from contextlib import ExitStack
+
+    from job_progress import Tracker
+
+    job = Job("work", tracker=Tracker(url))
+    with ExitStack() as stack:
+        for number in range(int(runs)):
+            stack.enter_context(job.start(number))
+        say("silent")
+        while hear() == "figures":
+            say(json.dumps({"cpu": time.process_time(), "memory": memory()}))
+    say("ended")

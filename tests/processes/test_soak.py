@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
 import sqlite3
+import time
 from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
@@ -11,6 +13,7 @@ from typing import Any
 
 import pytest
 
+from job_progress import Tracker
 from job_progress.stores import open_store
 from tests.processes import crowds
 from tests.processes.child import Launch
@@ -22,6 +25,8 @@ from tests.waiting import eventually
 
 GROWTH = 4_000_000
 """Bytes by which the memory of a worker may differ, as its allocator takes and gives back pages."""
+SILENT_FOR = float(os.environ.get("SOAK_SILENT", "600"))
+"""Seconds."""
 
 
 def size_of(request: pytest.FixtureRequest, kind: str) -> Callable[[], int]:
@@ -106,3 +111,31 @@ def test_short_jobs_without_end(launch: Launch, shared_url: str, seconds: int, r
 
     eventually(is_empty, ttl + 30)
     store.close()
+
+
+@pytest.mark.soak
+@pytest.mark.timeout(1200)
+@pytest.mark.parametrize("shared_url", ["redis", "postgresql", "sqlite"], indirect=True)
+def test_ten_thousand_silent_runs(launch: Launch, shared_url: str) -> None:
+    """Their heartbeats take at most a twentieth of a core, no more memory as time goes by, and none looks dead."""
+    child = launch(crowds.stay_silent, shared_url, 10_000)
+    assert child.hear(300) == "silent"
+    time.sleep(30)  # until all have had a heartbeat
+
+    def figures() -> dict[str, float]:
+        child.tell("figures")
+        told: dict[str, float] = json.loads(child.hear())
+        return told
+
+    before, began = figures(), time.monotonic()
+    time.sleep(SILENT_FOR)
+    after, took = figures(), time.monotonic() - began
+    with closing(Tracker(shared_url)) as tracker:
+        states = tracker.get_many([("work", f"{number}") for number in range(10_000)])
+    assert sum(state is not None and state.is_processing and not state.is_stalled for state in states) == 10_000
+    child.tell("end")
+    assert child.hear(300) == "ended"
+    share, growth = (after["cpu"] - before["cpu"]) / took, after["memory"] - before["memory"]
+    print(f"{share:.1%} of a core, {growth / 1e6:.1f} MB more memory after {took:.0f} s")
+    assert share <= 0.05
+    assert growth <= GROWTH

@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import os
+import signal
 import sys
 import threading
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
 
 import uvicorn
 from flask import Flask
@@ -16,13 +20,24 @@ from job_progress.web import Links, create_app
 from job_progress.web.flask import create_blueprint
 from tests.web.faces import SECRET
 
+
+@asynccontextmanager
+async def _wrapping_the_signal(app: object) -> AsyncIterator[None]:
+    """As applications do that want to know when they end."""
+    before: Any = signal.getsignal(signal.SIGTERM)
+    signal.signal(signal.SIGTERM, lambda number, frame: before(number, frame))
+    yield
+
+
 _tracker = Tracker(os.environ["JOB_PROGRESS_STORE"])
-asgi = Starlette(routes=[Mount("/jobs", create_app(Links(SECRET), tracker=_tracker))])
+_routes = [Mount("/jobs", create_app(Links(SECRET), tracker=_tracker))]
+asgi = Starlette(routes=_routes)
 """For servers of ASGI."""
+wrapping = Starlette(routes=_routes, lifespan=_wrapping_the_signal)
+"""The same, with a handler of its own in front of the server's."""
 wsgi = Flask(__name__)
 """For servers of WSGI."""
 wsgi.register_blueprint(create_blueprint(Links(SECRET), tracker=_tracker), url_prefix="/jobs")
-wsgi.add_url_rule("/", view_func=lambda: "the site")
 
 
 def serve_in_thread(port: int) -> None:

@@ -29,6 +29,7 @@ DJANGO_ASGI, DJANGO_WSGI = "tests.web.serving_django:asgi", "tests.web.serving_d
 GUNICORN = "gunicorn -b 127.0.0.1:{port}"
 COMMANDS = {
     "uvicorn": f"uvicorn --port {{port}} {ASGI}",
+    "uvicorn, signal wrapped": "uvicorn --port {port} tests.web.serving:wrapping",
     "uvicorn, Django": f"uvicorn --port {{port}} {DJANGO_ASGI}",
     "gunicorn sync": f"{GUNICORN} {WSGI}",
     "gunicorn gthread": f"{GUNICORN} --threads 20 {WSGI}",

@@ -18,7 +18,7 @@ from django.views.decorators.csrf import csrf_exempt
 
 from job_progress.web import live
 from job_progress.web.django.conf import loop_site, thread_site
-from job_progress.web.messages import Request, Response
+from job_progress.web.messages import Request, Response, Stream
 from job_progress.web.site import Site
 from job_progress.web.ways import run
 from job_progress.web.wsgi import places_of, raw_path_of
@@ -78,27 +78,35 @@ def _response_of(response: Response) -> HttpResponseBase:
 
 
 async def _pieces(response: Response) -> AsyncIterator[bytes]:
-    assert response.stream is not None  # noqa: S101 - for type checkers
-    async with aclosing(response.stream) as stream:
-        with _sending():
+    stream = response.stream
+    assert stream is not None  # noqa: S101 - for type checkers
+    async with aclosing(stream):
+        with _sending(stream):
             yield response.body
         async for piece in stream:
-            with _sending():
+            with _sending(stream):
                 yield piece
 
 
 @contextmanager
-def _sending() -> Iterator[None]:
+def _sending(stream: Stream) -> Iterator[None]:
     """Ends the task that sends something to a viewer who does not take it in time; Django takes it for a disconnect."""
     # The task's result holds what is sent, which must not hold the task: it would be closed by the collector only.
-    alarm = asyncio.get_running_loop().call_later(live.SENT_WITHIN, _cancel, ref(asyncio.current_task()))
+    alarm = asyncio.get_running_loop().call_later(live.SENT_WITHIN, _cancel, ref(asyncio.current_task()), stream)
     try:
         yield
     finally:
         alarm.cancel()
 
 
-def _cancel(task: ReferenceType[asyncio.Task[Any] | None]) -> None:
+_closing: set[asyncio.Future[None]] = set()  # as a loop does not hold its tasks
+
+
+def _cancel(task: ReferenceType[asyncio.Task[Any] | None], stream: Stream) -> None:
     sends = task()
     if sends is not None:
         sends.cancel()
+    # Django 6 leaves what it was sending to the collector, with the error's traceback.
+    closing = asyncio.ensure_future(stream.aclose())
+    _closing.add(closing)
+    closing.add_done_callback(_closing.discard)

@@ -67,8 +67,8 @@ def change_to(state: JobState, key: str, expected: int) -> Change:
 def state_in(record: Record | None) -> JobState | None:
     """The state that *record* holds; `None` if there is none, or if its bytes are no record at all.
 
-    How long the run has been silent goes by the record's age, and not by the clock of whoever wrote it. Fields of a
-    newer version are kept for when the state is written again.
+    The record's age tells how long the run has been silent, and not the clock of the process that wrote it. Fields of
+    a newer version are kept, and written again with the state.
 
     Raises:
         NewerFormat: A newer version wrote it, and this one cannot tell what it means.

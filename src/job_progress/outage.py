@@ -50,10 +50,10 @@ class Outage:
 
     @property
     def is_silent(self) -> bool:
-        """Has a call had no answer for so long that the store is probably away? No I/O."""
+        """Does a call wait for so long that the store is probably away? No I/O."""
         overdue = self._overdue()
         if overdue and self._known_overdue.isdisjoint(overdue):
-            sleep(0.002)  # the answer may be there, and this thread may have kept the other from running
+            sleep(0.002)  # the answer may be there: this thread may have kept the one that waits for it from running
             self._known_overdue = overdue = self._overdue()
         return bool(overdue)
 

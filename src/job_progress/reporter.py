@@ -46,7 +46,7 @@ GIVE_UP_AFTER = 900.0
 CHECKPOINT_CONTACT = 1.0
 """Seconds after which a run that can be cancelled, or asks whether it was, asks for news, if it has none of its own."""
 BATCHES = 5
-"""In so many round trips, at most, go the heartbeats of all silent runs of a process, and not in one for each run."""
+"""The heartbeats of all silent runs of a process take at most so many round trips per interval."""
 
 
 Pair = tuple[Run, RunEvent | None]
@@ -311,7 +311,7 @@ class Reporter:
             return 0.0
         interval = min(CHECKPOINT_CONTACT, self._heartbeat) if run.wants_news else self._heartbeat
         by = run.contact + interval
-        return by - by % (interval / BATCHES)  # earlier, at a time that others have in common with it
+        return by - by % (interval / BATCHES)  # a little earlier, together with other runs
 
     def _sleep(self) -> float | None:
         runs = [run for run in list(self._runs) if not run.ended]

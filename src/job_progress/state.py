@@ -87,8 +87,8 @@ class Settings(Struct, frozen=True, forbid_unknown_fields=True):
 
 
 FORMAT = 1
-"""The newest that this version can read. A newer one is for what an older version, which keeps all fields that it does
-not know, would still do wrong with; a state that has such things says so in `format`."""
+"""The newest format that this version can read. Older versions keep the fields that they do not know, so a new field
+needs no new format. Raise it when they would still do something wrong with the state."""
 USUAL = Settings()
 
 
@@ -193,7 +193,7 @@ class JobState(Struct, frozen=True, omit_defaults=True, kw_only=True, dict=True,
     rate: float | None = None
     """Items per second, by the same estimate; `None` while nothing is counted."""
     format: int = 1
-    """In which the record is written: the least that whoever changes it must know."""
+    """The format of the record; a version that does not know it must not change the state."""
     unknown: dict[str, bytes] = field(default_factory=dict, name="?")
     """What a newer version wrote besides, as JSON; kept as long as this life lasts."""
 

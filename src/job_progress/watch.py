@@ -22,7 +22,7 @@ MAX_TIMEOUT = 1e6
 RESYNC_EVERY = 1.0
 """Seconds between loads of everything that is watched, where the store pushes as well."""
 IDLE = 5
-"""So many times as long as a look at the store took is waited until the next, up to `RESYNC_EVERY`."""
+"""The pause until the next look at the store is so many times as long as the look took, up to `RESYNC_EVERY`."""
 
 
 class Watcher:

@@ -17,6 +17,7 @@ import pytest
 from job_progress.errors import StoreUnavailable
 from tests.processes import crowds
 from tests.processes.child import Launch
+from tests.processes.conftest import SOAKED
 from tests.processes.engines import ENGINES
 from tests.processes.jobs import job_at
 from tests.servers.postgresql import PostgreSQLServer
@@ -128,7 +129,7 @@ def postgresql(request: pytest.FixtureRequest) -> Iterator[Store]:
 
 
 @contextmanager
-def cluster(request: pytest.FixtureRequest) -> Iterator[Store]:
+def redis_cluster(request: pytest.FixtureRequest) -> Iterator[Store]:
     """A cluster of Valkey servers."""
     with contextmanager(ENGINES["redis-cluster"])(request) as engine:
 
@@ -156,12 +157,13 @@ def sqlite(request: pytest.FixtureRequest) -> Iterator[Store]:
     yield Store(f"sqlite:///{file}", locked=locked)
 
 
-STORMS: list[Any] = [
+_ALL: list[tuple[Any, str]] = [
     *((redis, way) for way in ("refuse", "silent", "slow", "reset", "read_only", "full")),
     *((postgresql, way) for way in ("refuse", "silent", "slow", "reset", "read_only", "full")),
-    *((cluster, way) for way in ("refuse", "silent")),
+    *((redis_cluster, way) for way in ("refuse", "silent")),
     (sqlite, "locked"),
 ]
+STORMS = [(kind, way) for kind, way in _ALL if kind.__name__.replace("_", "-") in SOAKED]
 
 
 @pytest.mark.parametrize(("kind", "way"), STORMS, ids=[f"{kind.__name__} {way}" for kind, way in STORMS])

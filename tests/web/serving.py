@@ -18,7 +18,7 @@ from starlette.routing import Mount
 from job_progress import Tracker
 from job_progress.web import Links, create_app
 from job_progress.web.flask import create_blueprint
-from tests.web.faces import SECRET
+from tests.web.faces import SECRET, by_header
 
 
 @asynccontextmanager
@@ -30,14 +30,14 @@ async def _wrapping_the_signal(app: object) -> AsyncIterator[None]:
 
 
 _tracker = Tracker(os.environ["JOB_PROGRESS_STORE"])
-_routes = [Mount("/jobs", create_app(Links(SECRET), tracker=_tracker))]
+_routes = [Mount("/jobs", create_app(Links(SECRET) | by_header, tracker=_tracker))]
 asgi = Starlette(routes=_routes)
 """For servers of ASGI."""
 wrapping = Starlette(routes=_routes, lifespan=_wrapping_the_signal)
 """The same, with a handler of its own in front of the server's."""
 wsgi = Flask(__name__)
 """For servers of WSGI."""
-wsgi.register_blueprint(create_blueprint(Links(SECRET), tracker=_tracker), url_prefix="/jobs")
+wsgi.register_blueprint(create_blueprint(Links(SECRET) | by_header, tracker=_tracker), url_prefix="/jobs")
 
 
 def serve_in_thread(port: int) -> None:

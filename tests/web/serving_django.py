@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import os
-
 from django.core.asgi import get_asgi_application
 from django.core.wsgi import get_wsgi_application
 
-os.environ.setdefault("DJANGO_SETTINGS_MODULE", "tests.web.django_settings")
 asgi = get_asgi_application()
 """For servers of ASGI."""
 wsgi = get_wsgi_application()

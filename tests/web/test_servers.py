@@ -1,4 +1,4 @@
-"""The servers that people have, each in a process of its own: whatever is watched, it stops."""
+"""The servers that people have, each in a process of its own: it is live, it cancels, and it stops while watched."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ OTHER_ENDS = {
     "uvicorn in a thread": ("tests.web.serving {port}", "line"),
     "gunicorn --max-requests": (f"{GUNICORN} --threads 20 --max-requests 20 {WSGI}", "requests"),
 }
-WATCHERS = 4
+WATCHERS = 10
 
 
 class Server(NamedTuple):
@@ -66,9 +66,10 @@ Serve = Callable[[str], Server]
 
 @pytest.fixture
 def serve(sqlite_url: str, tmp_path: Path) -> Iterator[Serve]:
-    """Starts servers by their commands, with the id "7" of the job "a" in their store."""
+    """Starts servers by their commands, with the ids "7" and "8" of the job "a" in their store."""
     tracker = Tracker(sqlite_url)
-    Job("a", tracker=tracker).lock("7")
+    for id in ("7", "8"):
+        Job("a", tracker=tracker).lock(id)
     with ExitStack() as stack:
         stack.callback(tracker.close)
         yield lambda command: stack.enter_context(_serving(command, sqlite_url, tmp_path / "log"))
@@ -78,7 +79,7 @@ def serve(sqlite_url: str, tmp_path: Path) -> Iterator[Serve]:
 def _serving(command: str, url: str, log: Path) -> Iterator[Server]:
     port = free_port()
     is_django = "django" in command
-    environment = os.environ | {"JOB_PROGRESS_STORE": url, "DJANGO_SETTINGS_MODULE": "tests.web.django_settings"}
+    environment = os.environ | {"JOB_PROGRESS_STORE": url, "DJANGO_SETTINGS_MODULE": "tests.web.serving_settings"}
     with log.open("wb") as output:
         process = subprocess.Popen(
             [sys.executable, "-m", *command.format(port=port).split()],
@@ -108,24 +109,24 @@ def _serving(command: str, url: str, log: Path) -> Iterator[Server]:
 
 @contextmanager
 def watched(server: Server) -> Iterator[None]:
-    """Inside, so many viewers hold a stream, or where there are none an answer that is held back, from this server."""
-    path = server.base + server.links.path("a", "7")
+    """Inside, ten viewers, whom no share limits, hold what this server lets them: streams, and answers held back."""
+    path, asked = f"{server.base}states/a/7", {"X-User": "admin", "Accept": "application/json"}
     started: list[int] = []
 
-    def watch() -> None:
-        with suppress(httpx.TransportError), httpx.Client(timeout=60) as client:
-            with client.stream("GET", f"{path}/events") as response:
-                if response.status_code == 200:
-                    pieces = response.iter_bytes()
-                    next(pieces)
-                    started.append(200)
-                    deque(pieces, maxlen=0)
-                    return
-            version = client.get(path, headers={"Accept": "application/json"}).json()["version"]
-            started.append(response.status_code)
+    def stream() -> None:
+        with suppress(httpx.TransportError), httpx.stream("GET", f"{path}/events", headers=asked, timeout=60) as stream:
+            pieces = stream.iter_bytes()
+            next(pieces)
+            started.append(stream.status_code)
+            deque(pieces, maxlen=0)
+
+    def poll() -> None:
+        with suppress(httpx.TransportError), httpx.Client(headers=asked, timeout=60) as client:
+            version = client.get(path).json()["version"]
+            started.append(version)
             client.get(f"{path}?wait=30&after_version={version}")
 
-    threads = [Thread(target=watch, daemon=True) for _ in range(WATCHERS)]
+    threads = [Thread(target=(stream, poll)[number % 2], daemon=True) for number in range(WATCHERS)]
     for thread in threads:
         thread.start()
     eventually(lambda: len(started) >= WATCHERS, 30)
@@ -135,10 +136,26 @@ def watched(server: Server) -> Iterator[None]:
         assert not thread.is_alive()
 
 
+def cancels_live(server: Server) -> None:
+    """Whoever watches by a link sees at once that somebody cancels by it."""
+    path = server.base + server.links.path("a", "8", actions={"view", "cancel"})
+    with httpx.stream("GET", f"{path}/events", timeout=30) as stream:
+        if stream.status_code == 200:
+            lines = stream.iter_lines()
+            assert any('"status":"pending"' in line for line in lines)
+            assert httpx.post(f"{path}/cancel", timeout=30).status_code == 202
+            assert any('"status":"cancelled"' in line for line in lines)
+            assert any(line == "event: end" for line in lines)
+            return
+    assert httpx.post(f"{path}/cancel", timeout=30).status_code == 202
+    assert httpx.get(path, headers={"Accept": "application/json"}, timeout=30).json()["status"] == "cancelled"
+
+
 @pytest.mark.parametrize("name", COMMANDS)
 def test_a_watched_server_stops(serve: Serve, name: str) -> None:
-    """After SIGTERM it is gone within seconds, and so is everything that was held open."""
+    """It is live, and cancels; after SIGTERM it is gone within seconds, and so is everything that was held open."""
     server = serve(COMMANDS[name])
+    cancels_live(server)
     with watched(server):
         server.process.send_signal(signal.SIGTERM)
         server.process.wait(10)
@@ -176,9 +193,9 @@ def test_a_watched_server_stops_for_another_reason(serve: Serve, name: str) -> N
     ids=["waitress", "gunicorn --threads 4", "gunicorn --threads 4, Django"],
 )
 def test_viewers_leave_threads_to_the_site(serve: Serve, command: str) -> None:
-    """On a server with four threads, four viewers, and some more, do not keep anybody else from being served."""
+    """On a server with four threads, ten viewers do not keep anybody else from being served."""
     server = serve(command)
-    with watched(server), watched(server):
+    with watched(server):
         for _ in range(4):
             assert httpx.get(f"{server.base}static/job-progress.js", timeout=5).status_code == 200
         os.killpg(server.process.pid, signal.SIGKILL)

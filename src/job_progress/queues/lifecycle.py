@@ -83,7 +83,7 @@ def _is_fresh(state: JobState) -> bool:
 
 
 _GUESSED = ("job", "id", "version", "created_at", "updated_at", "owner", "task", "due", "settings")
-"""What a worker knows of a fresh state without reading it; fields that an older one has never heard of are no such."""
+"""What a worker knows of a fresh state without reading it. A field that only newer versions have is not among them."""
 
 
 def revoked(

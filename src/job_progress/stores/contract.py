@@ -143,17 +143,14 @@ class Store(ABC):
         return None
 
     def stamp(self) -> Hashable:
-        """What is another one after any change, made by any process; `None`: this store cannot tell.
+        """A value that differs after each change by any process; `None`: this store has none.
 
-        For those that cannot push; it costs much less than to load what is watched.
+        For stores that cannot push: it costs much less than a load of all that is watched.
         """
         return None
 
     def changed(self, known: Mapping[str, int]) -> Sequence[str]:
-        """Those keys, maybe with more of them, of which there is another version than the one that is *known*.
-
-        Version 0: none.
-        """
+        """The keys whose version is not the one that is *known* (0: there is none). It may give some more."""
         return list(known)
 
     def sweep(self) -> None:  # noqa: B027 - most need not

@@ -101,14 +101,14 @@ class CacheLocks(Locks):
 
     No clock of the backend's is trusted with its end, as some take away a value that has expired, or
     replace it, in two steps. Who waits sees a lock that stays the same for `LEASE` seconds; its holder
-    has died or will find out, as it looks at its own clock before it writes. A lock that was asked for in vain by
-    this very object, and was added all the same, is nobody's: nothing waits for it. To take one away, somebody has
-    to add a value that is named for that very lock, which again only one can.
+    has died or will find out, as it looks at its own clock before it writes. If the server did not
+    answer this object, and added the lock later all the same, nobody holds it, and others need not wait. To take a
+    lock away, somebody has to add a value that is named for that very lock, which again only one can.
     """
 
     def __init__(self) -> None:
         self._seen: dict[str, tuple[str, float]] = {}  # the holder of a lock, and since when
-        self._in_doubt: deque[str] = deque(maxlen=1000)  # own tokens below which nothing was written
+        self._in_doubt: deque[str] = deque(maxlen=1000)  # tokens of locks that this object asked for, and got no answer
 
     def _take_all(self, cache: BaseCache, names: Sequence[str], end: float, stack: ExitStack) -> Lease | None:
         token = token_hex(8)

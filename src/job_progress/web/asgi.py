@@ -79,7 +79,7 @@ class _Stream(StreamingResponse):
         await self._send(send, b"", goes_on=False)
 
     async def _send(self, send: Send, piece: bytes, *, goes_on: bool = True) -> None:
-        """Send *piece*, if the viewer takes it in time; one that reads no more is as good as gone.
+        """Send *piece*. A viewer who does not take it in time counts as disconnected.
 
         Raises:
             ClientDisconnect: It does not.

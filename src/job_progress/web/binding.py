@@ -1,4 +1,4 @@
-"""Which lives of an id a link is for: those of one owner, one life, or the life of the time at which it was made."""
+"""Which lives of an id a link is for: all lives of one owner, one life, or the life at the time the link was made."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from datetime import datetime
 from job_progress.state import JobState, microseconds
 
 BEGINS_WITHIN = 900.0
-"""Seconds after which a link that was made ahead waits for its life no longer.
+"""Seconds in which the life must begin of a link that was made before it.
 
-An ended life is remembered for as long by default (`ttl`), so that the one which follows it is known as such.
+The store keeps an ended life for as long by default (`ttl`), so the next life knows that it is not the first.
 """
 _OWNER, _LIFE, _TIME = "o", "l", "t"
 

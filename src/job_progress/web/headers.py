@@ -28,7 +28,7 @@ def has(request: Request, tag: str) -> bool:
 
 
 def wants_html(request: Request) -> bool:
-    """Is HTML more welcome than JSON? Where both are as welcome, the one that is named, and named first."""
+    """Does the client prefer HTML to JSON? If both have the same quality, it prefers what it names first."""
     accepted = _accepted(request)
     html, json = (_quality(accepted, kind) for kind in ("text/html", "application/json"))
     if html != json or not html:
@@ -42,7 +42,7 @@ def wants_events(request: Request) -> bool:
 
 
 def _accepted(request: Request) -> dict[str, float]:
-    """How welcome each range of kinds is, from 0 to 1, in their order. What is said wrong counts as not said."""
+    """The quality of each range of types in `Accept`, from 0 to 1, in their order. A malformed quality is ignored."""
     accepted: dict[str, float] = {}
     for one in request.headers.get("accept", "").lower().split(",")[:MAX_RANGES]:
         kind, *parameters = (part.strip() for part in one.split(";"))
@@ -52,7 +52,7 @@ def _accepted(request: Request) -> dict[str, float]:
 
 
 def _quality(accepted: dict[str, float], kind: str) -> float:
-    """How welcome *kind* is: by the most specific range that has it."""
+    """The quality of *kind*: that of the most specific range which includes it."""
     ranges = (kind, f"{kind.partition('/')[0]}/*", "*/*")
     return next((accepted[one] for one in ranges if one in accepted), 0.0)
 

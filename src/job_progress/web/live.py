@@ -80,22 +80,22 @@ class Place:
         self._sent_at: float | None = None
 
     def sends(self, piece: bytes) -> bytes:
-        """*piece*, which is sent now."""
+        """Note that *piece* is sent now, and return it."""
         self._sent_at = monotonic()
         return piece
 
     def is_kept(self) -> bool:
-        """Is it still the watcher's, who has taken what was sent?"""
+        """Note that the watcher has taken what was sent. Is the place still the watcher's?"""
         self._sent_at = None
         return not self._is_lost
 
     def is_stuck_at(self, now: float) -> bool:
-        """Has the watcher not taken, for too long, what was sent?"""
+        """Has the watcher left for too long what was sent to it?"""
         sent_at = self._sent_at
         return sent_at is not None and now - sent_at > SENT_WITHIN
 
     def lose(self) -> None:
-        """It is another's."""
+        """Give it to another watcher."""
         self._is_lost = True
 
 
@@ -202,7 +202,7 @@ class Live:
 
 
 def _network_of(address: str) -> str:
-    """What one client has: an address of IPv4, and of IPv6 all those that a network of the usual size has."""
+    """The addresses of one client: one address of IPv4; with IPv6, a network of the usual size."""
     try:
         ip = ip_address(address)
     except ValueError:

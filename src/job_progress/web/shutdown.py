@@ -8,7 +8,6 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
-from inspect import getattr_static
 from types import CoroutineType
 from typing import Any
 from weakref import WeakKeyDictionary, ref
@@ -20,9 +19,9 @@ LOOK_EVERY = 0.25
 class ShutdownGuard:
     """Calls *close* when the server of this process stops; a thread looks while *is_watched*.
 
-    Servers have no common way to say that they stop, so it looks at what some of them keep: `should_exit` (uvicorn)
-    and `alive` (the workers of gunicorn), of the object that handles SIGTERM, and of the one that runs the event
-    loop, which also knows when it stops for another reason: after so many requests, or as its program told it.
+    Servers have no common way to say that they stop, so it looks at attributes: `should_exit` of uvicorn's server and
+    `alive` of gunicorn's workers. It finds them as the owner of the handler of SIGTERM, and in the tasks of the event
+    loop, where a server is found that stops for another reason: after so many requests, or as its program told it.
 
     Args:
         is_watched: Is there anybody left for whom the server would wait?
@@ -59,9 +58,9 @@ class ShutdownGuard:
                 self._close()
 
     def _stops(self) -> bool:
-        handler = getattr(signal.getsignal(signal.SIGTERM), "__self__", None)
+        owner = getattr(signal.getsignal(signal.SIGTERM), "__self__", None)
         servers = [server for of_loop in list(self._servers.values()) for server in of_loop]
-        return _wants_to_stop(handler) or any(server.stops() for server in servers)
+        return (_is_server(owner) and _wants_to_stop(owner)) or any(server.stops() for server in servers)
 
 
 class _Server:
@@ -78,11 +77,11 @@ class _Server:
 
 
 def _servers_of(loop: asyncio.AbstractEventLoop) -> Iterator[_Server]:
-    """What looks like a server in the tasks of *loop*: it may be a part of one, which never wants to stop."""
+    """The servers in the tasks of *loop*, and parts of them, which never want to stop."""
     for task in asyncio.all_tasks(loop):
         for step in _steps(task):
             owner = step.cr_frame.f_locals.get("self") if step.cr_frame else None
-            if _can_stop(owner) and type(owner).__weakrefoffset__:
+            if _is_server(owner):
                 yield _Server(owner, task)
 
 
@@ -94,13 +93,11 @@ def _steps(task: asyncio.Task[Any] | None) -> Iterator[CoroutineType[Any, Any, A
         step = step.cr_await
 
 
-def _can_stop(owner: object) -> bool:
-    return isinstance(_kept(owner, "should_exit"), bool) or isinstance(_kept(owner, "alive"), bool)
+def _is_server(owner: object) -> bool:
+    """Is its class one of uvicorn or gunicorn, or derived from one? Objects of others may have such attributes, too."""
+    is_theirs = any(cls.__module__.partition(".")[0] in ("uvicorn", "gunicorn") for cls in type(owner).__mro__)
+    return is_theirs and (hasattr(owner, "should_exit") or hasattr(owner, "alive"))
 
 
 def _wants_to_stop(owner: object) -> bool:
-    return _kept(owner, "should_exit") is True or _kept(owner, "alive") is False
-
-
-def _kept(owner: object, name: str) -> object:
-    return getattr_static(owner, name, None)  # whatever else has that name is not to be woken
+    return getattr(owner, "should_exit", False) is True or getattr(owner, "alive", True) is False

@@ -90,8 +90,8 @@ async def _pieces(response: Response) -> AsyncIterator[bytes]:
 
 @contextmanager
 def _sending(stream: Stream) -> Iterator[None]:
-    """Ends the task that sends something to a viewer who does not take it in time; Django takes it for a disconnect."""
-    # The task's result holds what is sent, which must not hold the task: it would be closed by the collector only.
+    """Cancel the task if the viewer does not take in time what is sent; Django treats that as a disconnect."""
+    # A weak reference, or the task and what it sends would hold each other, and only the collector would close them.
     alarm = asyncio.get_running_loop().call_later(live.SENT_WITHIN, _cancel, ref(asyncio.current_task()), stream)
     try:
         yield
@@ -106,7 +106,7 @@ def _cancel(task: ReferenceType[asyncio.Task[Any] | None], stream: Stream) -> No
     sends = task()
     if sends is not None:
         sends.cancel()
-    # Django 6 leaves what it was sending to the collector, with the error's traceback.
+    # Django 6 does not close the stream then: the traceback of the error keeps it until the collector comes.
     closing = asyncio.ensure_future(stream.aclose())
     _closing.add(closing)
     closing.add_done_callback(_closing.discard)

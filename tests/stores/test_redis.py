@@ -8,7 +8,6 @@ import ssl
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -460,36 +459,3 @@ def test_a_subscription_outlives_the_server(valkey: ValkeyServer) -> None:
     assert eventually(lambda: told == ["a"])
     subscription.close()
     store.close()
-
-
-def test_the_rights_that_the_docs_name_are_enough(valkey: ValkeyServer) -> None:
-    """For changes, reads, lists, pushes, `prune` and `doctor`; those of the last line for these two only."""
-    docs = (Path(__file__).parents[2] / "docs/stores.md").read_text()
-    found = re.search(r"^ACL SETUSER job-progress (.*?)^```", docs, re.MULTILINE | re.DOTALL)
-    assert found
-    rights, for_operators = found[1].split(), found[1].split("\n")[-2].split()
-    valkey.ask("ACL", "SETUSER", "operator", *rights)
-    valkey.ask("ACL", "SETUSER", "worker", *(one for one in rights if one not in for_operators))
-    heard: list[str] = []
-    for user in ("operator", "worker"):
-        url = f"redis://{user}:password@127.0.0.1:{valkey.port}"
-        with closing(open_store(url, "job-progress")) as store:
-            subscription = store.subscribe(heard.append)
-            assert subscription
-            subscription.follow(user)
-
-            def is_pushed(store: Store = store, user: str = user) -> bool:
-                put(store, change(f"{user}-other"))
-                put(store, change(user))
-                put(store, change(user, expected=1, version=2, lifetime=0))
-                put(store, change(f"{user}-other", expected=1, version=2, lifetime=0))
-                return user in heard
-
-            eventually(is_pushed)
-            subscription.close()
-            put(store, change(user))
-            assert (load(store, user), names(store)) == (Record(1, b"value"), ["value"])
-            put(store, change(user, expected=1, version=2, lifetime=0))
-            if user == "operator":
-                store.sweep()
-                assert [finding.advice for finding in store.examine()] == [""]

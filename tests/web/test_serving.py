@@ -16,6 +16,7 @@ from job_progress import Job, JobState, Tracker
 from job_progress.web import allow_all, create_app, view
 from job_progress.web.asgi import App
 from job_progress.web.messages import Request
+from job_progress.web.shutdown import LOOK_EVERY
 from tests.cli.command import Command
 from tests.observed_store import ObservedStore
 from tests.web.events import streaming
@@ -59,6 +60,31 @@ async def test_many_watchers_are_one_to_the_store(monkeypatch: pytest.MonkeyPatc
     assert len(made) == len(set(made))
     assert app.site.watchers == 0
     tracker.close()
+
+
+class Pump:
+    """A part of an application that calls things as servers do."""
+
+    alive = False
+    should_exit = True
+
+    async def run(self) -> None:
+        """Do what it does, for as long as the application lives."""
+        await asyncio.sleep(3600)
+
+
+async def test_other_parts_of_an_application_end_no_stream(tracker: Tracker) -> None:
+    """Whatever their attributes are called: only a server that stops does."""
+    Job("a", tracker=tracker).lock("7")
+    app = create_app(allow_all, tracker=tracker)
+    pump = asyncio.create_task(Pump().run())
+    stream = events_of(app, "/states/a/7/events")
+    await anext(stream)
+    await anext(stream)
+    with pytest.raises(TimeoutError):
+        await asyncio.wait_for(anext(stream), 3 * LOOK_EVERY)
+    assert not app.site._live.closing
+    pump.cancel()
 
 
 def test_the_command_serves_the_dashboard_to_whoever_has_the_key(command: Command, sqlite_url: str) -> None:

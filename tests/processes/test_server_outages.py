@@ -9,7 +9,6 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
-import psycopg
 import pytest
 
 from job_progress import JobState, StoreUnavailable
@@ -106,23 +105,7 @@ def fall_silent(engine: Engine, request: pytest.FixtureRequest) -> Callable[[], 
 def be_full(engine: Engine, request: pytest.FixtureRequest) -> Callable[[], object]:
     """The server has as many clients as it takes, and ours is none of them."""
     server: PostgreSQLServer = request.getfixturevalue("postgresql")
-    clients = [server.connect()]
-
-    def fill() -> bool:
-        try:
-            while True:
-                clients.append(server.connect())
-        except psycopg.OperationalError:
-            ours = "FROM pg_stat_activity WHERE application_name = 'job-progress'"
-            return not clients[0].execute(f"SELECT pg_terminate_backend(pid, 5000) {ours}").fetchall()
-
-    eventually(fill)
-
-    def leave() -> None:
-        for client in clients:
-            client.close()
-
-    return leave
+    return server.fill()
 
 
 @pytest.mark.parametrize(

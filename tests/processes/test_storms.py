@@ -11,7 +11,6 @@ from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-import psycopg
 import pytest
 
 from job_progress.errors import StoreUnavailable
@@ -84,15 +83,10 @@ def redis(request: pytest.FixtureRequest) -> Iterator[Store]:
 def postgresql(request: pytest.FixtureRequest) -> Iterator[Store]:
     """PostgreSQL behind a network."""
     server: PostgreSQLServer = request.getfixturevalue("postgresql")
-    clients: list[psycopg.Connection[Any]] = [server.connect()]
+    client = server.connect()
 
     def ask(command: str) -> None:
-        clients[0].autocommit = True
-        clients[0].execute(command.encode())
-
-    def leave() -> None:
-        while len(clients) > 1:
-            clients.pop().close()
+        client.execute(command.encode())
 
     def silent() -> Callable[[], object]:
         server.freeze()
@@ -111,21 +105,17 @@ def postgresql(request: pytest.FixtureRequest) -> Iterator[Store]:
 
         return come_back
 
-    def full() -> Callable[[], object]:
-        with suppress(psycopg.OperationalError):
-            while True:
-                clients.append(server.connect())
-        ask("SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity WHERE application_name = 'job-progress'")
-        with suppress(psycopg.OperationalError):
-            while True:
-                clients.append(server.connect())
-        return leave
-
     with Proxy(server.port) as proxy:
+
+        def full() -> Callable[[], object]:
+            proxy.refuse()  # or the store would be back before all places are taken
+            leave = server.fill()
+            proxy.resume()
+            return leave
+
         url, ways = _through(proxy, server.url.replace(f":{server.port}", f":{proxy.port}"))
         yield Store(url, silent=silent, read_only=read_only, full=full, **ways)
-    leave()
-    clients[0].close()
+    client.close()
 
 
 @contextmanager

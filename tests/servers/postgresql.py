@@ -6,7 +6,7 @@ import os
 import shutil
 import signal
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from importlib.util import find_spec
 from pathlib import Path
@@ -125,6 +125,25 @@ class PostgreSQLServer(ServerProcess):
         self._signal_frozen(signal.SIGCONT)
         self._frozen = []
         super().thaw()
+
+    def fill(self) -> Callable[[], object]:
+        """Give it as many clients as it takes, none of them the library's. Returns how to have them leave."""
+        clients = [self.connect()]
+
+        def is_full() -> bool:
+            try:
+                while True:
+                    clients.append(self.connect())
+            except psycopg.OperationalError:
+                ours = "FROM pg_stat_activity WHERE application_name = 'job-progress'"
+                return not clients[0].execute(f"SELECT pg_terminate_backend(pid, 5000) {ours}").fetchall()
+
+        def leave() -> None:
+            for client in clients:
+                client.close()
+
+        eventually(is_full, 30)
+        return leave
 
     def restart(self, *, keep_data: bool = True) -> None:
         """Stop it and start it again, on the same port, with what it held or with nothing."""

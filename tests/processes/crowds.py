@@ -279,7 +279,7 @@ def run_in_a_storm(url: str, per_second: int) -> None:
             threading.Thread(target=work, args=(number,)).start()
             number += 1
 
-    sender = threading.Thread(target=send)
+    sender = threading.Thread(target=send, daemon=True)  # or it would outlive a test that was killed
     sender.start()
     say("running")
     storms_at = 0.0

@@ -161,7 +161,7 @@ def test_a_delayed_message_is_pending_until_it_is_due(queue: Dispatch) -> None:
     """Once: when it moves from one of Dramatiq's queues to the other, nothing is changed."""
     queue.work()
     with Seen() as seen:
-        id = queue.dispatch("add", 1, 2, delay=200)
+        id = queue.dispatch("add", 1, 2, delay=1000)
         seen.follow(queue.job("add"), id)
         pending = queue.state("add", id)
         done = queue.ends("add", id)

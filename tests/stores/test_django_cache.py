@@ -16,6 +16,7 @@ from typing import Any
 
 import pytest
 from django.core.cache import caches
+from django.core.cache.backends.locmem import LocMemCache
 from django.db import connections, transaction
 from django.test.utils import override_settings
 
@@ -253,9 +254,35 @@ def test_a_change_that_is_cut_off_in_the_middle(unreliable: dict[str, Hook]) -> 
         with pytest.raises(StoreUnavailable):
             store.swap([change("before", expected=1, version=2, status="failed")])
         unreliable.clear()
-        assert names(store) == []
+        assert names(store) == ["before"]
         put(store, change(), change("before", value=b"before", expected=1, version=2, status="failed"))
         assert names(store) == ["before", "value"]
+
+
+@pytest.mark.parametrize("cut", ["state", "page"])
+def test_a_new_status_that_is_cut_off_in_the_middle(
+    django_locmem_url: str, monkeypatch: pytest.MonkeyPatch, cut: str
+) -> None:
+    """The state is listed as what it is, at once or after a sweep: a dead run is found by its status."""
+    write = LocMemCache.set
+
+    def set_until(cache: LocMemCache, key: str, *rest: Any, **more: Any) -> None:
+        if f"-{cut}-" in key:
+            raise ConnectionError
+        write(cache, key, *rest, **more)
+
+    with opened(django_locmem_url) as store:
+        put(store, change(status="processing"))
+        with monkeypatch.context() as patch:
+            patch.setattr(LocMemCache, "set", set_until)
+            with pytest.raises(StoreUnavailable):
+                store.swap([change(expected=1, version=2, status="failed")])
+        status = "processing" if cut == "state" else "failed"
+        assert (load(store), names(store)) == (Record(1 if cut == "state" else 2, b"value"), ["value"])
+        store.sweep()
+        assert names(store) == ["value"]
+        for one in ("processing", "failed"):
+            assert len(store.list(Query(limit=10, statuses=[one]))) == (one == status)
 
 
 # Locks.

@@ -43,7 +43,8 @@ def url(request: pytest.FixtureRequest) -> Iterator[str]:
     else:
         cluster: ValkeyCluster = request.getfixturevalue("shared_cluster")
         servers, (usual, last) = cluster.nodes, rights_of_a_cluster()
-        address = cluster.url.replace("://", "://user:password@")
+        empty: str = request.getfixturevalue("cluster_url")
+        address = empty.replace("://", "://user:password@")
     for server in servers:
         server.ask("ACL", "SETUSER", "operator", *usual, *last)
         server.ask("ACL", "SETUSER", "worker", *usual)

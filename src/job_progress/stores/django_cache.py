@@ -135,10 +135,10 @@ class DjangoCacheStore(Store):
                 found = states(cache, self._names, [key for key, _, _ in some])
                 for key, entry, page in some:
                     held = living(found.get(key))
-                    if held and held.entry == entry:
-                        records[key] = held.record
-                    else:
+                    if held is None or held.created != entry[0]:
                         dead[page] += 1
+                    elif query.statuses is None or held.status in query.statuses:
+                        records[key] = held.record
             if len(records) >= query.limit:
                 break
         return list(records.values()), set(dead) if dead.total() > MANY_DEAD else set(), walk.missing

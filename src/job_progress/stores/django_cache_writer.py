@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager, suppress
+from itertools import groupby
 from random import randrange, sample
 from time import monotonic, sleep
 
@@ -82,17 +83,20 @@ class Writer:
         shards = self._listed_anew(made, found)
         kept = {change.key: Held.of(change) for change in made if change.lifetime > 0}
         # Of a change that is cut off in the middle an entry may be left without a record, but no record without one.
+        # What stays in its place is written before its entry: a run whose worker dies here is listed as what it is.
         if lease.is_late:
             raise Busy("it took too long to read from it, so that nothing was changed")
         self._delete([self._names.state(change.key) for change in made if change.key not in kept])
-        written: dict[str, tuple[object, int | None]] = {
-            name: (value, None) for shard in shards for name, value in shard.writes().items()
-        }
-        for key, held in kept.items():
-            written[self._names.state(key)] = (held.plain, held.timeout if self._forgets else None)
+        stays = [key for key in kept if key in found and Held(*found[key]).created == kept[key].created]
+        written: dict[str, tuple[object, int | None]] = self._records(kept, stays)
+        written |= {name: (value, None) for shard in shards for name, value in shard.writes().items()}
+        written |= self._records(kept, kept)
         if written:
             self._write(lease, written)
         return {shard.number: shard.full for shard in shards if shard.full}
+
+    def _records(self, kept: Mapping[str, Held], keys: Iterable[str]) -> dict[str, tuple[object, int | None]]:
+        return {self._names.state(key): (kept[key].plain, kept[key].timeout if self._forgets else None) for key in keys}
 
     def _listed_anew(self, made: Sequence[Change], found: Mapping[str, Plain]) -> list[Shard]:
         moves: dict[int, list[tuple[str, Entry | None, Entry | None]]] = defaultdict(list)
@@ -134,8 +138,8 @@ class Writer:
     def _write(self, lease: Lease, values: Mapping[str, tuple[object, int | None]]) -> None:
         left = dict(values)
         for pause in _PAUSES:
-            for timeout in dict.fromkeys(timeout for _, timeout in left.values()):
-                some = [(name, value) for name, (value, other) in left.items() if other == timeout]
+            for timeout, those in groupby(left.items(), key=lambda item: item[1][1]):  # in their order
+                some = [(name, value) for name, (value, _) in those]
                 for start in range(0, len(some), self._at_once):
                     if lease.is_late:
                         raise TimeoutError("it took too long to write to it, which was given up on the way")
@@ -175,7 +179,10 @@ class Writer:
             entries = index.entries(chosen)
             found = states(self._cache, self._names, [key for key, _ in entries])
             alive = {key: held for key, plain in found.items() if (held := living(plain))}
-            dead = {(key, entry) for key, entry in entries if key not in alive or alive[key].entry != entry}
+            dead = {(key, entry) for key, entry in entries if key not in alive or alive[key].created != entry[0]}
+            for key, entry in entries:
+                if (key, entry) not in dead and alive[key].entry != entry:  # its change was cut off
+                    index.enter(key, entry, alive[key].entry)
             gone = index.clean(chosen, dead)
             if writes := index.writes():
                 self._write(lease, {name: (value, None) for name, value in writes.items()})
